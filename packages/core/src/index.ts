@@ -1,0 +1,38 @@
+export type {
+  Denoiser,
+  Encoder,
+  FeatureExtractor,
+  ImageBatch,
+  ImageSource,
+  Images,
+  LatentStats,
+  SourceState,
+  TextEncoder,
+  Tokenizer,
+} from "./contracts.ts";
+export { AlignTokError, check, type ErrorCode, listSome } from "./error.ts";
+export {
+  bfloat16ToFloat32,
+  float16ToFloat32,
+  float32ToBfloat16,
+  float32ToFloat16,
+} from "./half.ts";
+export {
+  bytesPerElement,
+  concatRows,
+  type DType,
+  type DTypeData,
+  dtypes,
+  type NdArray,
+  ndarray,
+  type Parameters,
+  parameter,
+  reshape,
+  rows,
+  sizeOf,
+  toFloat32,
+  viewBytes,
+  zeros,
+} from "./nd-array.ts";
+export { type Logger, type OnProgress, type Progress, silentLogger } from "./progress.ts";
+export { createRandom, type Random } from "./random.ts";
