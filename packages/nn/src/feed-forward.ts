@@ -1,0 +1,25 @@
+import { gelu, silu } from "@aligntok/jit";
+import { mul, split, type Tensor } from "@tensorflow/tfjs-core";
+import { linear } from "./linear.ts";
+import type { TensorParameters } from "./parameters.ts";
+
+export interface MlpOptions {
+  /** `none` is the exact GELU (erf), `tanh` the approximation of GPT-2, DiT and SigLIP. @default "none" */
+  readonly gelu?: "none" | "tanh";
+}
+
+/** `fc2(gelu(fc1(x)))`; reads `name.fc1.*` and `name.fc2.*`. */
+export function mlp(
+  params: TensorParameters,
+  name: string,
+  x: Tensor,
+  { gelu: approximation = "none" }: MlpOptions = {},
+): Tensor {
+  return linear(params, `${name}.fc2`, gelu(linear(params, `${name}.fc1`, x), approximation));
+}
+
+/** `w3(silu(a) * b)` with `a, b` the halves of `w12(x)` (Shazeer, 2020); reads `name.w12.*` and `name.w3.*`. */
+export function swiGlu(params: TensorParameters, name: string, x: Tensor): Tensor {
+  const [gate, value] = split(linear(params, `${name}.w12`, x), 2, -1) as [Tensor, Tensor];
+  return linear(params, `${name}.w3`, mul(silu(gate), value));
+}

@@ -1,0 +1,28 @@
+export { type SelfAttentionOptions, selfAttention } from "./attention.ts";
+export { type Conv2dOptions, conv2d, patchEmbed, pixelShuffle } from "./convolution.ts";
+export { sincosPositions, type TimestepEmbeddingOptions, timestepEmbedding } from "./embedding.ts";
+export { type MlpOptions, mlp, swiGlu } from "./feed-forward.ts";
+export {
+  constant,
+  normal,
+  type TorchLinearOptions,
+  torchLinear,
+  truncatedNormal,
+  xavierUniform,
+} from "./initialization.ts";
+export { linear } from "./linear.ts";
+export {
+  type GroupNormOptions,
+  groupNorm,
+  layerNorm,
+  layerScale,
+  rmsNorm,
+} from "./normalization.ts";
+export { constantTensor, type TensorParameters, weightOf } from "./parameters.ts";
+export {
+  applyRotary,
+  type RotaryOptions,
+  type RotaryTables,
+  type RotaryTensors,
+  rotaryTables,
+} from "./rotary.ts";
