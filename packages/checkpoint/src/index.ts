@@ -1,0 +1,9 @@
+export { writeFileAtomic } from "./atomic-file.ts";
+export { loadParameters } from "./parameters.ts";
+export {
+  parseSafetensors,
+  readSafetensors,
+  type Safetensors,
+  serializeSafetensors,
+  writeSafetensors,
+} from "./safetensors.ts";
