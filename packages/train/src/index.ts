@@ -1,0 +1,17 @@
+export type { AdamGroup, AdamOptions, AdamWOptions, Optimizer } from "./adam.ts";
+export { createAdam, createAdamW } from "./adam.ts";
+export type { Checkpoint, CheckpointContent, TensorSet } from "./checkpoint.ts";
+export { loadLatestCheckpoint, saveCheckpoint } from "./checkpoint.ts";
+export type { Ema } from "./ema.ts";
+export { createEma } from "./ema.ts";
+export { clipGradients, computeClipScale, computeGradientNorm } from "./gradient.ts";
+export type { FlatParameters } from "./parameters.ts";
+export {
+  assignParameters,
+  flattenParameters,
+  selectParameters,
+  splitParameters,
+  zerosLike,
+} from "./parameters.ts";
+export type { Schedule } from "./schedule.ts";
+export { createConstantSchedule, createCosineSchedule, createWarmup } from "./schedule.ts";
