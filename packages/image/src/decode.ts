@@ -1,0 +1,160 @@
+/**
+ * Image files to RGB pixels, with the values Pillow gives.
+ *
+ * sharp (libvips) decodes. What makes a difference to a model is fixed here: EXIF orientation is applied, colour
+ * profiles are ignored as Pillow ignores them, transparency is laid over white, 16 bits keep their upper 8, and
+ * CMYK becomes RGB by Pillow's formula in place of a colour profile.
+ */
+
+import { readFile } from "node:fs/promises";
+import { AlignTokError, check, ndarray } from "@aligntok/core";
+import sharp, { type Metadata, type SharpOptions } from "sharp";
+import type { Image } from "./image.ts";
+
+const formats: readonly string[] = ["jpeg", "png", "webp", "gif", "tiff", "heif"];
+const expectedFormats = "a JPEG, PNG, WebP, GIF, TIFF or AVIF file";
+
+/** Colour spaces as libvips names them. */
+const spaces: readonly string[] = ["srgb", "rgb", "b-w", "rgb16", "grey16", "cmyk"];
+
+export interface DecodeOptions {
+  /** What errors call the image: a path or a key. @default "image" */
+  readonly name?: string;
+  /**
+   * Larger images are refused before any pixel is decoded, lest a small file exhaust the memory.
+   * @default 178956970, where Pillow suspects a decompression bomb
+   */
+  readonly maxPixels?: number;
+}
+
+/**
+ * Decodes a JPEG, PNG, WebP, GIF, TIFF or AVIF file to `(H, W, 3)`, whatever its file name says. Of animations
+ * and of files with several pages, the first.
+ *
+ * @throws AlignTokError `bad-format` for bytes that are no image or a truncated or damaged one, `unsupported` for SVG,
+ * floating-point TIFF and colour spaces other than gray, RGB and CMYK, `bad-input` above `maxPixels`; each names the image.
+ */
+export async function decodeImage(
+  bytes: Uint8Array,
+  { name = "image", maxPixels = 178_956_970 }: DecodeOptions = {},
+): Promise<Image> {
+  // "error" refuses truncated files too, but not the odd warning that Pillow passes over, such as damaged EXIF
+  const options: SharpOptions = { failOn: "error", ignoreIcc: true, limitInputPixels: false };
+  const metadata = await readMetadata(bytes, options, name);
+  const { width, height, space, depth, format } = metadata;
+  if (!formats.includes(format)) {
+    throw new AlignTokError(
+      "unsupported",
+      `${name}: expected ${expectedFormats}, got ${format}. convert it first`,
+    );
+  }
+  if (!spaces.includes(space) || (depth !== "uchar" && depth !== "ushort")) {
+    throw new AlignTokError(
+      "unsupported",
+      `${name}: expected gray, RGB or CMYK pixels of 8 or 16 bits, got ${space} of ${depth}. convert it to 8-bit RGB first`,
+    );
+  }
+  check(
+    width * height <= maxPixels,
+    () =>
+      `${name}: expected at most ${maxPixels} pixels, got ${width} x ${height}. shrink it first or raise maxPixels`,
+  );
+  try {
+    const pipeline = sharp(bytes, options).autoOrient();
+    // libvips would convert CMYK by a profile
+    if (space === "cmyk") pipeline.pipelineColourspace("cmyk").toColourspace("cmyk");
+    const { data, info } = await pipeline.raw().toBuffer({ resolveWithObject: true });
+    const pixels = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    return ndarray(toRgb(pixels, info.channels, space), [info.height, info.width, 3], "uint8");
+  } catch (cause) {
+    throw damaged(name, format, cause);
+  }
+}
+
+/**
+ * `decodeImage` of a file; errors name its path.
+ *
+ * @throws AlignTokError as `decodeImage`, and `not-found` or `io` where the file cannot be read.
+ */
+export async function readImage(path: string, options: DecodeOptions = {}): Promise<Image> {
+  let bytes: Uint8Array;
+  try {
+    bytes = await readFile(path);
+  } catch (cause) {
+    const { code, message } = cause as NodeJS.ErrnoException;
+    throw code === "ENOENT"
+      ? new AlignTokError("not-found", `read ${path}: expected an existing file, got none`, {
+          cause,
+        })
+      : new AlignTokError("io", `read ${path}: ${message}. check the path and its permissions`, {
+          cause,
+        });
+  }
+  return decodeImage(bytes, { name: path, ...options });
+}
+
+async function readMetadata(
+  bytes: Uint8Array,
+  options: SharpOptions,
+  name: string,
+): Promise<Metadata> {
+  try {
+    return await sharp(bytes, options).metadata();
+  } catch (cause) {
+    if (cause instanceof Error && cause.message.includes("corrupt header")) {
+      throw damaged(name, "image", cause);
+    }
+    const start = Array.from(bytes.subarray(0, 8), (byte) => byte.toString(16).padStart(2, "0"));
+    const got = bytes.length === 0 ? "an empty file" : `bytes that start with ${start.join(" ")}`;
+    throw new AlignTokError("bad-format", `${name}: expected ${expectedFormats}, got ${got}`, {
+      cause,
+    });
+  }
+}
+
+function damaged(name: string, format: string, cause: unknown): AlignTokError {
+  const reason = (cause instanceof Error ? cause.message : String(cause)).replace(/\s+/g, " ");
+  return new AlignTokError(
+    "bad-format",
+    `${name}: expected a complete ${format} file, got a truncated or damaged one (${reason.trim()}). fetch it again or leave it out`,
+    { cause },
+  );
+}
+
+/** Interleaved gray, RGB, RGBA or CMYK to RGB. */
+function toRgb(pixels: Uint8Array, channels: number, space: string): Uint8Array {
+  if (space === "cmyk") return cmykToRgb(pixels, channels);
+  if (channels === 3) return pixels;
+  return overWhite(pixels);
+}
+
+/** Alpha compositing over white, rounded to nearest: equal to Pillow's `alpha_composite`. */
+function overWhite(rgba: Uint8Array): Uint8Array {
+  const rgb = new Uint8Array((rgba.length / 4) * 3);
+  for (let from = 0, to = 0; from < rgba.length; from += 4) {
+    const alpha = rgba[from + 3]!;
+    const white = (255 - alpha) * 255;
+    rgb[to++] = divide255(rgba[from]! * alpha + white);
+    rgb[to++] = divide255(rgba[from + 1]! * alpha + white);
+    rgb[to++] = divide255(rgba[from + 2]! * alpha + white);
+  }
+  return rgb;
+}
+
+/** Inks as fractions that multiply, without a profile: Pillow's `convert("RGB")`. Channels beyond the fourth are alpha. */
+function cmykToRgb(inks: Uint8Array, channels: number): Uint8Array {
+  const rgb = new Uint8Array((inks.length / channels) * 3);
+  for (let from = 0, to = 0; from < inks.length; from += channels) {
+    const light = 255 - inks[from + 3]!;
+    rgb[to++] = light - divide255(inks[from]! * light);
+    rgb[to++] = light - divide255(inks[from + 1]! * light);
+    rgb[to++] = light - divide255(inks[from + 2]! * light);
+  }
+  return rgb;
+}
+
+/** `round(x / 255)` for 0 <= x <= 65025, in whole numbers. */
+function divide255(x: number): number {
+  const biased = x + 128;
+  return (biased + (biased >> 8)) >> 8;
+}

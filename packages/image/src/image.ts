@@ -1,0 +1,27 @@
+import { check, type NdArray } from "@aligntok/core";
+
+/** `(H, W, 3)` uint8, RGB, rows from top to bottom. */
+export type Image = NdArray<"uint8">;
+
+/** Height and width of an image. @throws AlignTokError `bad-input` unless it is `(H, W, 3)` uint8 and not empty. */
+export function sizeOfImage(image: Image, what: string): { height: number; width: number } {
+  const { dtype, shape, data } = image;
+  const [height = 0, width = 0, channels] = shape;
+  check(
+    dtype === "uint8" && shape.length === 3 && channels === 3 && height > 0 && width > 0,
+    () => `${what}: expected an image (H, W, 3) of uint8, got [${shape}] of ${dtype}`,
+  );
+  check(
+    data.length === height * width * 3,
+    () => `${what}: expected ${height * width * 3} bytes for [${shape}], got ${data.length}`,
+  );
+  return { height, width };
+}
+
+/** Throws AlignTokError `bad-input` unless `value` is a whole number of at least 1. */
+export function checkCount(value: number, what: string): void {
+  check(
+    Number.isSafeInteger(value) && value >= 1,
+    () => `${what}: expected a whole number of at least 1, got ${value}`,
+  );
+}

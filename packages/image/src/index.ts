@@ -1,0 +1,12 @@
+export { type ContactSheetOptions, contactSheet, stackImages } from "./arrange.ts";
+export {
+  centerCrop,
+  centerCropAdm,
+  type ResizeShortSideOptions,
+  resizeShortSide,
+} from "./crop.ts";
+export { type DecodeOptions, decodeImage, readImage } from "./decode.ts";
+export { encodeJpeg, encodePng, type JpegOptions } from "./encode.ts";
+export type { ResizeFilter } from "./filters.ts";
+export type { Image } from "./image.ts";
+export { type ResizeOptions, resize } from "./resize.ts";
