@@ -1,0 +1,122 @@
+/** Encoders that run: a configuration and its weights, compiled for each size of images that arrives. */
+import {
+  check,
+  type Encoder,
+  type Images,
+  type NdArray,
+  type Parameters,
+  type Random,
+  rows,
+  zeros,
+} from "@aligntok/core";
+import { type Compiled, compile, spec, specOf } from "@aligntok/jit";
+import type { TensorParameters } from "@aligntok/nn";
+import type { Tensor } from "@tensorflow/tfjs-core";
+import { resamplePositions } from "./position-embedding.ts";
+import { preprocess } from "./preprocess.ts";
+import { applyViT, initViT, type ViTConfig } from "./vit.ts";
+
+export interface EncoderOptions {
+  /** What runs the graph; see `engines()` of `@aligntok/jit`. @default "onnxruntime" */
+  readonly engine?: "onnxruntime" | "reference";
+  /** Threads of the engine. @default the engine's choice */
+  readonly threads?: number;
+  /** Images that go through the network at once; more are cut into batches. @default 8 */
+  readonly batchSize?: number;
+}
+
+/** An `Encoder` of core whose configuration and weights can be taken out, to be trained further. */
+export interface VisionEncoder extends Encoder {
+  readonly config: ViTConfig;
+  /** Under the names of `vitShapes`, position embeddings as stored. */
+  readonly parameters: Parameters;
+}
+
+/** An encoder with random weights (`initViT`), for tests and for training from scratch. */
+export function createEncoder(
+  config: ViTConfig,
+  random: Random,
+  options: EncoderOptions = {},
+): VisionEncoder {
+  return bindEncoder(config, initViT(config, random), options);
+}
+
+/** An encoder of the given weights, which must be those that `vitShapes(config)` lists. */
+export function bindEncoder(
+  config: ViTConfig,
+  parameters: Parameters,
+  { batchSize = 8, ...engine }: EncoderOptions = {},
+): VisionEncoder {
+  check(
+    Number.isInteger(batchSize) && batchSize >= 1,
+    () => `batchSize: expected a positive whole number, got ${batchSize}`,
+  );
+  const { patchSize, width } = config;
+  const prefixTokens = 1 + config.registers;
+  const graphs = new Map<string, Promise<Compiled>>();
+  const grids = new Map<string, Parameters>();
+
+  function parametersFor(grid: readonly [number, number]): Parameters {
+    const key = grid.join("x");
+    const known = grids.get(key) ?? resamplePositions(config, parameters, grid);
+    grids.set(key, known);
+    return known;
+  }
+
+  function graphFor(shape: readonly number[], weights: Parameters): Promise<Compiled> {
+    const key = shape.join("x");
+    const known =
+      graphs.get(key) ??
+      compile(
+        (inputs) => {
+          const { params, images } = inputs as { params: TensorParameters; images: Tensor };
+          return applyViT(config, params, preprocess(config, images));
+        },
+        { params: specOf(weights), images: spec(shape) },
+        engine,
+      );
+    graphs.set(key, known);
+    known.catch(() => graphs.delete(key));
+    return known;
+  }
+
+  async function features(images: Images): Promise<NdArray<"float32">> {
+    const [n = 0, height = 0, wide = 0, colours] = images.shape;
+    check(
+      images.dtype === "uint8" && images.shape.length === 4 && colours === 3,
+      () => `images: expected uint8 (N, H, W, 3), got ${images.dtype} [${images.shape}]`,
+    );
+    check(
+      height > 0 && wide > 0 && height % patchSize === 0 && wide % patchSize === 0,
+      () =>
+        `images: expected height and width to be multiples of ${patchSize}, got ${height}x${wide}. resize or crop first`,
+    );
+    const grid = [height / patchSize, wide / patchSize] as const;
+    const weights = parametersFor(grid);
+    const tokens = zeros([n, prefixTokens + grid[0] * grid[1], width]);
+    // Batches are powers of two below batchSize at the end, so that few graphs serve every count.
+    for (let start = 0; start < n; ) {
+      const left = n - start;
+      const size = left >= batchSize ? batchSize : 2 ** Math.floor(Math.log2(left));
+      const batch = rows(images, start, start + size);
+      const graph = await graphFor(batch.shape, weights);
+      const pixels = { dtype: "float32", shape: batch.shape, data: Float32Array.from(batch.data) };
+      await graph.run(
+        { params: weights, images: pixels as NdArray<"float32"> },
+        { into: rows(tokens, start, start + size) },
+      );
+      start += size;
+    }
+    return tokens;
+  }
+
+  function dispose(): void {
+    for (const graph of graphs.values()) {
+      graph.then((compiled) => compiled.dispose()).catch(() => {}); // its error was already thrown to the caller
+    }
+    graphs.clear();
+    grids.clear();
+  }
+
+  return { config, parameters, patchSize, width, prefixTokens, features, dispose };
+}

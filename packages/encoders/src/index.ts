@@ -1,0 +1,21 @@
+export { adaptCheckpoint } from "./checkpoint-names.ts";
+export { formatConfig, parseConfig } from "./config-file.ts";
+export { bindEncoder, createEncoder, type EncoderOptions, type VisionEncoder } from "./encoder.ts";
+export {
+  type LoadEncoderOptions,
+  loadEncoder,
+  type SaveEncoderOptions,
+  saveEncoder,
+} from "./encoder-file.ts";
+export { type PositionResampling, resamplePositions } from "./position-embedding.ts";
+export { type Normalization, normalize, preprocess } from "./preprocess.ts";
+export {
+  applyViT,
+  applyViTHead,
+  applyViTLayers,
+  initViT,
+  type ViTConfig,
+  type ViTModel,
+  vitModels,
+  vitShapes,
+} from "./vit.ts";
