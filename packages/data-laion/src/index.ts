@@ -1,0 +1,21 @@
+export {
+  createListDataset,
+  type ImageDataset,
+  type ImageRecord,
+  type ListedImage,
+  selectImages,
+} from "./dataset.ts";
+export { openImageFolder } from "./folder.ts";
+export { openImages } from "./open.ts";
+export { expandBraces, expandPaths } from "./paths.ts";
+export type { Crop } from "./prepare.ts";
+export { readSamples, type Sample, sampleKey } from "./samples.ts";
+export { openShards, type ShardOptions } from "./shards.ts";
+export {
+  type CountingImageSource,
+  createImageSource,
+  epochOrder,
+  type ImageSourceOptions,
+} from "./source.ts";
+export { readTar, type TarInput, type TarMember } from "./tar.ts";
+export type { TarKind } from "./tar-header.ts";
