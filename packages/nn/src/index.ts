@@ -19,6 +19,7 @@ export {
   rmsNorm,
 } from "./normalization.ts";
 export { constantTensor, type TensorParameters, weightOf } from "./parameters.ts";
+export { resizeBilinear } from "./resize.ts";
 export {
   applyRotary,
   type RotaryOptions,
