@@ -1,0 +1,75 @@
+import { check, type Denoiser, ndarray, type Parameters } from "@aligntok/core";
+import { type Compiled, compile, spec, specOf } from "@aligntok/jit";
+import * as tf from "@tensorflow/tfjs-core";
+import { checkParameters } from "./diffusion-model.ts";
+import { applyLightningDit, type LightningDitConfig } from "./lightningdit.ts";
+
+/** A denoiser that holds compiled graphs. */
+export interface CompiledDenoiser extends Denoiser {
+  /** Releases the compiled graphs; later calls fail. */
+  dispose(): void;
+}
+
+/**
+ * A LightningDiT as samplers take it: latents `(N, S, S, C)`, times `(N)`, labels `(N)`. Compiled at the first call of
+ * each batch size and kept; the parameters are not copied.
+ *
+ * @throws AlignTokError `bad-input` for weights or inputs that do not belong to the configuration.
+ */
+export function createDenoiser(
+  config: LightningDitConfig,
+  params: Parameters,
+  options: {
+    /** Threads of the engine. @default the engine's choice */
+    readonly threads?: number;
+  } = {},
+): CompiledDenoiser {
+  checkParameters(config, params, "createDenoiser");
+  const { inputSize: side, inChannels: channels } = config;
+  const compiled = new Map<number, Promise<Compiled>>();
+
+  function compileFor(count: number): Promise<Compiled> {
+    return compile(
+      ({ params, latents, times, labels }) => {
+        const x = tf.transpose(latents as tf.Tensor4D, [0, 3, 1, 2]); // (B,C,S,S)
+        const v = applyLightningDit(config, params, x, times as tf.Tensor1D, labels as tf.Tensor1D);
+        return tf.transpose(v, [0, 2, 3, 1]);
+      },
+      {
+        params: specOf(params),
+        latents: spec([count, side, side, channels]),
+        times: spec([count]),
+        labels: spec([count], "int32"),
+      },
+      options,
+    );
+  }
+
+  return {
+    nullLabel: config.classes,
+    async velocity(latents, times, labels) {
+      const count = times.length;
+      check(
+        latents.shape.join() === [count, side, side, channels].join() && labels.length === count,
+        () =>
+          `denoiser: expected latents [${[count, side, side, channels]}] and ${count} labels, got [${latents.shape}] and ${labels.length}`,
+      );
+      let step = compiled.get(count);
+      if (!step) {
+        step = compileFor(count);
+        compiled.set(count, step);
+      }
+      const inputs = {
+        params,
+        latents,
+        times: ndarray(times, [count]),
+        labels: ndarray(labels, [count], "int32"),
+      };
+      return (await step).run(inputs);
+    },
+    dispose() {
+      for (const step of compiled.values()) void step.then((graph) => graph.dispose());
+      compiled.clear();
+    },
+  };
+}
