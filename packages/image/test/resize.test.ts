@@ -1,0 +1,165 @@
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { AlignTokError, ndarray, zeros } from "@aligntok/core";
+import { describe, expect, test } from "vitest";
+import { computeTaps } from "../src/filters.ts";
+import {
+  centerCrop,
+  centerCropAdm,
+  type Image,
+  type ResizeFilter,
+  readImage,
+  resize,
+  resizeShortSide,
+} from "../src/index.ts";
+
+const fixtures = join(import.meta.dirname, "fixtures");
+
+interface Cases {
+  readonly resize: readonly {
+    readonly input: string;
+    readonly width: number;
+    readonly height: number;
+    readonly filter: ResizeFilter;
+    readonly sha256: string;
+    readonly picture?: string;
+  }[];
+  readonly adm: readonly {
+    readonly input: string;
+    readonly size: number;
+    readonly sha256: string;
+  }[];
+}
+
+const cases: Cases = JSON.parse(readFileSync(join(fixtures, "resize.json"), "utf8"));
+const inputs = new Map<string, Image>();
+for (const name of new Set([...cases.resize, ...cases.adm].map(({ input }) => input))) {
+  inputs.set(name, await readImage(join(fixtures, `resize-${name}.png`)));
+}
+
+function sha256(image: Image): string {
+  return createHash("sha256").update(image.data).digest("hex");
+}
+
+/** An image whose pixel (y, x) is [y, x, y + x]. */
+function coordinates(height: number, width: number): Image {
+  const data = Uint8Array.from({ length: height * width * 3 }, (_, i) => {
+    const x = Math.floor(i / 3) % width;
+    const y = Math.floor(i / 3 / width);
+    return [y, x, y + x][i % 3]!;
+  });
+  return ndarray(data, [height, width, 3], "uint8");
+}
+
+describe("resize equals Pillow in every bit", () => {
+  test("there are cases of every filter", () => {
+    expect(new Set(cases.resize.map(({ filter }) => filter)).size).toBe(6);
+    expect(cases.resize.length).toBeGreaterThan(100);
+  });
+
+  test.each(cases.resize)("$filter $input to $width x $height", async (case_) => {
+    const { input, width, height, filter } = case_;
+    const result = resize(inputs.get(input)!, { width, height, filter });
+    expect(result.shape).toEqual([height, width, 3]);
+    if (case_.picture) {
+      expect(result.data).toEqual((await readImage(join(fixtures, case_.picture))).data);
+    }
+    expect(sha256(result)).toBe(case_.sha256);
+  });
+
+  test.each(cases.adm)("ADM crop of $input to $size", ({ input, size, sha256: expected }) => {
+    const result = centerCropAdm(inputs.get(input)!, size);
+    expect(result.shape).toEqual([size, size, 3]);
+    expect(sha256(result)).toBe(expected);
+  });
+});
+
+describe("resize", () => {
+  test("leaves its input alone and returns memory of its own", () => {
+    const image = coordinates(5, 4);
+    const before = image.data.slice();
+    const same = resize(image, { width: 4, height: 5 });
+    expect(same.data).toEqual(before);
+    same.data.fill(0);
+    resize(image, { width: 9, height: 3 });
+    expect(image.data).toEqual(before);
+  });
+
+  test("is bicubic by default", () => {
+    const image = inputs.get("noise")!;
+    const size = { width: 31, height: 29 };
+    expect(resize(image, size)).toEqual(resize(image, { ...size, filter: "bicubic" }));
+  });
+
+  test("weights sum to one within their precision", () => {
+    for (const filter of ["box", "bilinear", "hamming", "bicubic", "lanczos"] as const) {
+      const line = { inputSize: 97, outputSize: 13, from: 0, to: 13 };
+      const { weights, stride } = computeTaps(filter, line);
+      for (let i = 0; i < 13; i++) {
+        const sum = weights.subarray(i * stride, (i + 1) * stride).reduce((a, b) => a + b);
+        expect(Math.abs(sum / 2 ** 22 - 1)).toBeLessThan(1e-5);
+      }
+    }
+  });
+
+  test.each([
+    [{ width: 0, height: 3 }, "resize width: expected a whole number of at least 1, got 0"],
+    [{ width: 3, height: 2.5 }, "resize height: expected a whole number of at least 1, got 2.5"],
+    [{ width: 3, height: 2, filter: "cubic" as ResizeFilter }, "resize filter: expected nearest"],
+  ])("refuses %j", (options, message) => {
+    expect(() => resize(coordinates(4, 4), options)).toThrow(message);
+  });
+
+  test("refuses what is no image", () => {
+    const gray = zeros([4, 4, 1], "uint8");
+    expect(() => resize(gray, { width: 2, height: 2 })).toThrow("got [4,4,1] of uint8");
+    const float = zeros([4, 4, 3]) as unknown as Image;
+    expect(() => resize(float, { width: 2, height: 2 })).toThrow(AlignTokError);
+  });
+});
+
+describe("resizeShortSide", () => {
+  test.each([
+    [375, 500, 256, [256, 341]], // 341.33 rounds down
+    [500, 375, 256, [341, 256]],
+    [173, 307, 128, [128, 227]],
+    [40, 40, 16, [16, 16]],
+    [10, 31, 20, [20, 62]],
+  ])("%i x %i to %i", (height, width, size, [newHeight, newWidth]) => {
+    const result = resizeShortSide(zeros([height, width, 3], "uint8"), size);
+    expect(result.shape).toEqual([newHeight, newWidth, 3]);
+  });
+
+  test("resizes with the filter asked for", () => {
+    const image = inputs.get("noise")!; // 61 x 47
+    expect(resizeShortSide(image, 23, { filter: "lanczos" })).toEqual(
+      resize(image, { width: 29, height: 23, filter: "lanczos" }),
+    );
+  });
+});
+
+describe("centerCrop", () => {
+  test.each([
+    [8, 4, 2],
+    [9, 4, 2], // 2.5 rounds to 2, as in torchvision
+    [7, 4, 2], // 1.5 rounds to 2
+    [5, 4, 0], // 0.5 rounds to 0
+    [4, 4, 0],
+  ])("takes rows of %i to %i from row %i", (height, size, top) => {
+    const crop = centerCrop(coordinates(height, 12), { height: size, width: 2 });
+    expect(crop.shape).toEqual([size, 2, 3]);
+    expect([...crop.data.subarray(0, 3)]).toEqual([top, 5, top + 5]);
+    expect([...crop.data.subarray(-3)]).toEqual([top + size - 1, 6, top + size + 5]);
+  });
+
+  test("refuses an image that is too small", () => {
+    expect(() => centerCrop(coordinates(4, 9), 5)).toThrow("at least 5 x 5, got 4 x 9");
+  });
+
+  test("returns memory of its own", () => {
+    const image = coordinates(4, 4);
+    centerCrop(image, 4).data.fill(9);
+    expect(image).toEqual(coordinates(4, 4));
+  });
+});
