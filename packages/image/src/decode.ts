@@ -41,17 +41,22 @@ export async function decodeImage(
   // "error" refuses truncated files too, but not the odd warning that Pillow passes over, such as damaged EXIF
   const options: SharpOptions = { failOn: "error", ignoreIcc: true, limitInputPixels: false };
   const metadata = await readMetadata(bytes, options, name);
-  const { width, height, space, depth, format } = metadata;
+  const { width, height, space, depth, channels, format } = metadata;
   if (!formats.includes(format)) {
     throw new AlignTokError(
       "unsupported",
       `${name}: expected ${expectedFormats}, got ${format}. convert it first`,
     );
   }
-  if (!spaces.includes(space) || (depth !== "uchar" && depth !== "ushort")) {
+  const mostChannels = space === "cmyk" ? 5 : 4; // the last one is alpha
+  if (
+    !spaces.includes(space) ||
+    (depth !== "uchar" && depth !== "ushort") ||
+    channels > mostChannels
+  ) {
     throw new AlignTokError(
       "unsupported",
-      `${name}: expected gray, RGB or CMYK pixels of 8 or 16 bits, got ${space} of ${depth}. convert it to 8-bit RGB first`,
+      `${name}: expected gray, RGB or CMYK pixels of 8 or 16 bits, got ${channels} channels of ${space}, ${depth}. convert it to 8-bit RGB first`,
     );
   }
   check(
@@ -124,8 +129,7 @@ function damaged(name: string, format: string, cause: unknown): AlignTokError {
 /** Interleaved gray, RGB, RGBA or CMYK to RGB. */
 function toRgb(pixels: Uint8Array, channels: number, space: string): Uint8Array {
   if (space === "cmyk") return cmykToRgb(pixels, channels);
-  if (channels === 3) return pixels;
-  return overWhite(pixels);
+  return channels === 4 ? overWhite(pixels) : pixels; // libvips has made gray RGB
 }
 
 /** Alpha compositing over white, rounded to nearest: equal to Pillow's `alpha_composite`. */

@@ -67,7 +67,7 @@ describe("what cannot be decoded is refused by name", () => {
     ["nothing", new Uint8Array(), "bad-format", "an empty file"],
     ["noise", Uint8Array.from({ length: 64 }, (_, i) => i * 37), "bad-format", "00 25 4a"],
     ["BMP", fixture("decode-refused.bmp"), "bad-format", "42 4d"],
-    ["float TIFF", fixture("decode-float.tif"), "unsupported", "b-w of float"],
+    ["float TIFF", fixture("decode-float.tif"), "unsupported", "1 channels of b-w, float"],
     [
       "SVG",
       new TextEncoder().encode('<svg xmlns="http://www.w3.org/2000/svg" width="4" height="4"/>'),
