@@ -1,0 +1,149 @@
+/** Gradients of elementwise kernels: dx from dy, with broadcast dimensions summed away. */
+import * as tf from "@tensorflow/tfjs-core";
+import type { Tensor } from "@tensorflow/tfjs-core";
+
+/** Sums a gradient over the dimensions in which its input was broadcast. */
+export function unbroadcast(dy: Tensor, shape: readonly number[]): Tensor {
+  const axes = tf.broadcast_util.getReductionAxes([...shape], dy.shape);
+  const summed = axes.length > 0 ? tf.sum(dy, axes) : dy;
+  return summed.shape.join() === shape.join() ? summed : tf.reshape(summed, [...shape]);
+}
+
+type Unary = (dy: Tensor, saved: Tensor, attributes: tf.NamedAttrMap) => Tensor;
+
+/** dx as a function of dy and the input x. */
+function fromInput(kernelName: string, dx: Unary): void {
+  tf.registerGradient({
+    kernelName,
+    inputsToSave: ["x"],
+    gradFunc: (dy, saved, attrs) => ({ x: () => dx(dy as Tensor, saved[0]!, attrs) }),
+  });
+}
+
+/** dx as a function of dy and the output y, which is cheaper where it is possible. */
+function fromOutput(kernelName: string, dx: Unary): void {
+  tf.registerGradient({
+    kernelName,
+    outputsToSave: [true],
+    gradFunc: (dy, saved, attrs) => ({ x: () => dx(dy as Tensor, saved[0]!, attrs) }),
+  });
+}
+
+const mask = (condition: Tensor) => tf.cast(condition, "float32");
+
+fromInput("Abs", (dy, x) => tf.mul(dy, tf.sign(x)));
+fromInput("Cos", (dy, x) => tf.neg(tf.mul(dy, tf.sin(x))));
+fromInput("Sin", (dy, x) => tf.mul(dy, tf.cos(x)));
+fromInput("Tan", (dy, x) => tf.div(dy, tf.square(tf.cos(x))));
+fromInput("Erf", (dy, x) =>
+  tf.mul(tf.mul(dy, 2 / Math.sqrt(Math.PI)), tf.exp(tf.neg(tf.square(x)))),
+);
+fromOutput("Exp", (dy, y) => tf.mul(dy, y));
+fromOutput("Expm1", (dy, y) => tf.mul(dy, tf.add(y, 1)));
+fromInput("Log", (dy, x) => tf.div(dy, x));
+fromInput("Log1p", (dy, x) => tf.div(dy, tf.add(x, 1)));
+fromInput("Neg", (dy) => tf.neg(dy));
+fromOutput("Reciprocal", (dy, y) => tf.neg(tf.mul(dy, tf.square(y))));
+fromOutput("Relu", (dy, y) => tf.mul(dy, mask(tf.greater(y, 0))));
+fromOutput("Relu6", (dy, y) =>
+  tf.mul(dy, mask(tf.logicalAnd(tf.greater(y, 0), tf.less(y, 6)))),
+);
+fromInput("LeakyRelu", (dy, x, { alpha }) =>
+  tf.where(tf.greater(x, 0), dy, tf.mul(dy, alpha as number)),
+);
+fromOutput("Elu", (dy, y) => tf.where(tf.greater(y, 0), dy, tf.mul(dy, tf.add(y, 1))));
+fromOutput("Rsqrt", (dy, y) => tf.mul(tf.mul(dy, -0.5), tf.mul(y, tf.square(y))));
+fromOutput("Sqrt", (dy, y) => tf.div(tf.mul(dy, 0.5), y));
+fromInput("Square", (dy, x) => tf.mul(dy, tf.mul(x, 2)));
+fromOutput("Sigmoid", (dy, y) => tf.mul(dy, tf.mul(y, tf.sub(1, y))));
+fromOutput("Tanh", (dy, y) => tf.mul(dy, tf.sub(1, tf.square(y))));
+fromInput("Softplus", (dy, x) => tf.mul(dy, tf.sigmoid(x)));
+fromInput("ClipByValue", (dy, x, { clipValueMin, clipValueMax }) =>
+  tf.mul(
+    dy,
+    mask(
+      tf.logicalAnd(
+        tf.greaterEqual(x, clipValueMin as number),
+        tf.lessEqual(x, clipValueMax as number),
+      ),
+    ),
+  ),
+);
+for (const name of ["Ceil", "Floor", "Round", "Sign", "Step"]) {
+  fromInput(name, (dy) => tf.zerosLike(dy));
+}
+fromInput("Cast", (dy) => tf.cast(dy, "float32"));
+
+function binary(
+  kernelName: string,
+  da: (dy: Tensor, a: Tensor, b: Tensor) => Tensor,
+  db: (dy: Tensor, a: Tensor, b: Tensor) => Tensor,
+): void {
+  tf.registerGradient({
+    kernelName,
+    inputsToSave: ["a", "b"],
+    gradFunc: (dy, saved) => {
+      const [a, b] = saved as [Tensor, Tensor];
+      return {
+        a: () => unbroadcast(da(dy as Tensor, a, b), a.shape),
+        b: () => unbroadcast(db(dy as Tensor, a, b), b.shape),
+      };
+    },
+  });
+}
+
+binary("Add", (dy) => dy, (dy) => dy);
+binary("Sub", (dy) => dy, (dy) => tf.neg(dy));
+binary("Multiply", (dy, _, b) => tf.mul(dy, b), (dy, a) => tf.mul(dy, a));
+binary(
+  "RealDiv",
+  (dy, _, b) => tf.div(dy, b),
+  (dy, a, b) => tf.neg(tf.div(tf.mul(dy, a), tf.square(b))),
+);
+// Where both are equal the whole gradient goes to a, as in tfjs.
+binary(
+  "Maximum",
+  (dy, a, b) => tf.mul(dy, mask(tf.greaterEqual(a, b))),
+  (dy, a, b) => tf.mul(dy, mask(tf.less(a, b))),
+);
+binary(
+  "Minimum",
+  (dy, a, b) => tf.mul(dy, mask(tf.lessEqual(a, b))),
+  (dy, a, b) => tf.mul(dy, mask(tf.greater(a, b))),
+);
+binary(
+  "SquaredDifference",
+  (dy, a, b) => tf.mul(dy, tf.mul(tf.sub(a, b), 2)),
+  (dy, a, b) => tf.mul(dy, tf.mul(tf.sub(b, a), 2)),
+);
+binary(
+  "Pow",
+  (dy, a, b) => tf.mul(dy, tf.mul(b, tf.pow(a, tf.sub(b, 1)))),
+  (dy, a, b) => {
+    // a^b log a, with 0 in place of log a where it is not a number.
+    const positive = tf.greater(a, 0);
+    const log = tf.where(positive, tf.log(tf.where(positive, a, tf.onesLike(a))), tf.zerosLike(a));
+    return tf.mul(dy, tf.mul(tf.pow(a, b), log));
+  },
+);
+
+tf.registerGradient({
+  kernelName: "AddN",
+  saveAllInputs: true,
+  gradFunc: (dy, saved) =>
+    Object.fromEntries(saved.map((_, i) => [i, () => tf.clone(dy as Tensor)])),
+});
+
+tf.registerGradient({
+  kernelName: "Select",
+  inputsToSave: ["condition", "t", "e"],
+  gradFunc: (dy, saved) => {
+    const [condition, t, e] = saved as [Tensor, Tensor, Tensor];
+    const zero = tf.zerosLike(dy as Tensor);
+    return {
+      condition: () => tf.zerosLike(tf.cast(condition, "float32")),
+      t: () => unbroadcast(tf.where(condition, dy as Tensor, zero), t.shape),
+      e: () => unbroadcast(tf.where(condition, zero, dy as Tensor), e.shape),
+    };
+  },
+});

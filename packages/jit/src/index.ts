@@ -1,0 +1,4 @@
+import "./gradients/index.ts";
+
+export { stopGradient, valueAndGrad } from "./gradients/value-and-grad.ts";
+export * from "./primitives/index.ts";

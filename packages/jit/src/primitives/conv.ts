@@ -1,0 +1,119 @@
+/** Convolution in PyTorch's layout: images (N, C, H, W), weights (O, I, kh, kw). */
+import { check } from "@aligntok/core";
+import * as tf from "@tensorflow/tfjs-core";
+import type { Tensor, Tensor4D } from "@tensorflow/tfjs-core";
+import type { Attributes } from "../graph/graph.ts";
+import { definePrimitive } from "./primitive.ts";
+
+export interface Conv2dOptions {
+  /** `(O)`, added to every pixel. @default none */
+  readonly bias?: Tensor | undefined;
+  /** @default 1 */
+  readonly stride?: number;
+  /** Zeros around the image: one number for all sides, or [top, left, bottom, right]. @default 0 */
+  readonly padding?: number | readonly [number, number, number, number];
+  /** Distance between the taps of the kernel. @default 1 */
+  readonly dilation?: number;
+}
+
+/** Attributes of the three convolution kernels. */
+export interface ConvAttributes extends Attributes {
+  readonly stride: number;
+  readonly padding: readonly [number, number, number, number];
+  readonly dilation: number;
+}
+
+// What tfjs's own NHWC kernels want, for the references.
+const toNhwc = (x: Tensor) => tf.transpose(x, [0, 2, 3, 1]) as Tensor4D;
+const toNchw = (x: Tensor) => tf.transpose(x, [0, 3, 1, 2]);
+const toHwio = (w: Tensor) => tf.transpose(w, [2, 3, 1, 0]) as Tensor4D;
+const toOihw = (w: Tensor) => tf.transpose(w, [3, 2, 0, 1]);
+const padSpace = (x: Tensor, [top, left, bottom, right]: ConvAttributes["padding"]) =>
+  tf.pad(x, [[0, 0], [0, 0], [top, bottom], [left, right]]);
+
+function outputSize(size: number, kernel: number, pads: number, { stride, dilation }: ConvAttributes) {
+  return Math.floor((size + pads - dilation * (kernel - 1) - 1) / stride) + 1;
+}
+
+const convolve = definePrimitive("Conv2d", {
+  inputs: ["x", "weight", "bias?"],
+  infer: ([x, weight], attributes) => {
+    const a = attributes as ConvAttributes;
+    const [n, , h, w] = x!.shape as [number, number, number, number];
+    const [o, , kh, kw] = weight!.shape as [number, number, number, number];
+    const [top, left, bottom, right] = a.padding;
+    return {
+      shape: [n, o, outputSize(h, kh, top + bottom, a), outputSize(w, kw, left + right, a)],
+      dtype: "float32",
+    };
+  },
+  reference: ({ x, weight, bias }, attributes) => {
+    const { stride, padding, dilation } = attributes as ConvAttributes;
+    const y = tf.conv2d(toNhwc(padSpace(x!, padding)), toHwio(weight!), stride, "valid", "NHWC", dilation);
+    return toNchw(bias ? tf.add(y, bias) : y);
+  },
+  gradient: {
+    inputsToSave: ["x", "weight"],
+    gradFunc: (dy, saved, attributes) => {
+      const [x, weight] = saved as [Tensor, Tensor];
+      return {
+        x: () =>
+          convolveInputGradient({ dy: dy as Tensor, weight }, { ...attributes, shape: x.shape })[0]!,
+        weight: () =>
+          convolveWeightGradient({ dy: dy as Tensor, x }, { ...attributes, shape: weight.shape })[0]!,
+        bias: () => tf.sum(dy as Tensor, [0, 2, 3]),
+      };
+    },
+  },
+});
+
+const convolveInputGradient = definePrimitive("Conv2dInputGradient", {
+  inputs: ["dy", "weight"],
+  infer: (_, { shape }) => ({ shape: shape as number[], dtype: "float32" }),
+  reference: ({ dy, weight }, attributes) => {
+    const { stride, padding, dilation, shape } = attributes as ConvAttributes & { shape: number[] };
+    const [n, c, h, w] = shape as [number, number, number, number];
+    const [top, left, bottom, right] = padding;
+    check(dilation === 1, () => `conv2d gradient on a plain tfjs backend: expected dilation 1, got ${dilation}`);
+    const filled = tf.conv2dTranspose(
+      toNhwc(dy!),
+      toHwio(weight!),
+      [n, h + top + bottom, w + left + right, c],
+      stride,
+      "valid",
+    );
+    return tf.slice(toNchw(filled), [0, 0, top, left], [n, c, h, w]);
+  },
+});
+
+const convolveWeightGradient = definePrimitive("Conv2dWeightGradient", {
+  inputs: ["dy", "x"],
+  infer: (_, { shape }) => ({ shape: shape as number[], dtype: "float32" }),
+  reference: ({ dy, x }, attributes) => {
+    const { stride, padding, dilation, shape } = attributes as ConvAttributes & { shape: number[] };
+    check(dilation === 1, () => `conv2d gradient on a plain tfjs backend: expected dilation 1, got ${dilation}`);
+    const [o, i, kh, kw] = shape as [number, number, number, number];
+    const gradient = tf.engine().runKernel(
+      "Conv2DBackpropFilter",
+      { x: toNhwc(padSpace(x!, padding)), dy: toNhwc(dy!) },
+      { strides: [stride, stride], pad: "valid", dataFormat: "NHWC", dimRoundingMode: null as never, filterShape: [kh, kw, i, o] },
+    ) as Tensor;
+    return toOihw(gradient);
+  },
+});
+
+/**
+ * Two-dimensional convolution (cross-correlation, as everywhere in deep learning).
+ *
+ * @param x `(N, I, H, W)` @param weight `(O, I, kh, kw)`
+ * @returns `(N, O, H', W')` with H' = floor((H + pads - dilation (kh - 1) - 1) / stride) + 1
+ */
+export function conv2d(x: Tensor, weight: Tensor, options: Conv2dOptions = {}): Tensor {
+  const { bias, stride = 1, padding = 0, dilation = 1 } = options;
+  check(
+    x.rank === 4 && weight.rank === 4 && x.shape[1] === weight.shape[1],
+    () => `conv2d: expected (N,I,H,W) and (O,I,kh,kw), got [${x.shape}] and [${weight.shape}]`,
+  );
+  const sides = typeof padding === "number" ? [padding, padding, padding, padding] : [...padding];
+  return convolve({ x, weight, bias }, { stride, padding: sides, dilation })[0]!;
+}

@@ -1,0 +1,7 @@
+export { gelu, silu } from "./activation.ts";
+export { attention } from "./attention.ts";
+export { type Conv2dOptions, conv2d } from "./conv.ts";
+export { type GroupNormOptions, groupNorm } from "./group-norm.ts";
+export { linear } from "./linear.ts";
+export { layerNorm, rmsNorm } from "./norm.ts";
+export { averagePool2d, maxPool2d, resizeBilinear2d, upsampleNearest2x } from "./resample.ts";

@@ -1,0 +1,37 @@
+import * as tf from "@tensorflow/tfjs-core";
+import type { Tensor } from "@tensorflow/tfjs-core";
+import { definePrimitive } from "./primitive.ts";
+
+/** Folds all but the last axis: the matrix that an affine map works on. */
+const asMatrix = (x: Tensor) => tf.reshape(x, [-1, x.shape.at(-1)!]);
+
+const call = definePrimitive("Linear", {
+  inputs: ["x", "weight", "bias?"],
+  infer: ([x, weight]) => ({ shape: [...x!.shape.slice(0, -1), weight!.shape[0]!], dtype: x!.dtype }),
+  reference: ({ x, weight, bias }) => {
+    const y = tf.matMul(asMatrix(x!), weight as tf.Tensor2D, false, true);
+    return tf.reshape(bias ? tf.add(y, bias) : y, [...x!.shape.slice(0, -1), weight!.shape[0]!]);
+  },
+  gradient: {
+    inputsToSave: ["x", "weight"],
+    gradFunc: (dy, saved) => {
+      const [x, weight] = saved as [Tensor, Tensor];
+      const d = asMatrix(dy as Tensor);
+      return {
+        x: () => tf.reshape(tf.matMul(d, weight), x.shape),
+        weight: () => tf.matMul(d, asMatrix(x), true, false),
+        bias: () => tf.sum(d, 0),
+      };
+    },
+  },
+});
+
+/**
+ * `x weight^T + bias` over the last axis, like torch.nn.functional.linear.
+ *
+ * @param x `(..., in)` @param weight `(out, in)` @param bias `(out)`
+ * @returns `(..., out)`
+ */
+export function linear(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
+  return call({ x, weight, bias }, {})[0]!;
+}

@@ -1,0 +1,114 @@
+import { AlignTokError, sizeOf } from "@aligntok/core";
+import {
+  type BackendValues,
+  type DataType,
+  engine,
+  KernelBackend,
+  registerBackend,
+} from "@tensorflow/tfjs-core";
+import { CONSTANT, FILL, type Node, type Value } from "../graph/graph.ts";
+
+export const TRACE_BACKEND = "aligntok-trace";
+
+/**
+ * A tfjs backend that computes nothing. Its "data" are the values of the graph being recorded, so
+ * that tfjs's own tape, gradients and operations work on it unchanged.
+ */
+class TraceBackend extends KernelBackend {
+  recording: Node[] | undefined;
+
+  record(node: Node): readonly Value[] {
+    if (!this.recording) {
+      throw new AlignTokError(
+        "unavailable",
+        `${node.op}: called outside a traced function, and no tfjs backend is loaded to compute it. import @tensorflow/tfjs-backend-cpu, or move the call into the function given to compile`,
+      );
+    }
+    this.recording.push(node);
+    return node.outputs;
+  }
+
+  override write(values: BackendValues, shape: number[], dtype: DataType): object {
+    const output = { shape, dtype: traceable(dtype) };
+    // A tensor made of parts (tf.zeros, and tfjs's own zero gradients) is a fill when all are equal.
+    const data = values as Float32Array;
+    const first = data[0];
+    const uniform = sizeOf(shape) > 0 && data.every((value) => value === first);
+    this.record(
+      uniform
+        ? { op: FILL, inputs: [], attributes: { value: Number(first) }, outputs: [output] }
+        : { op: CONSTANT, inputs: [], attributes: { data: copyOf(data, output.dtype) }, outputs: [output] },
+    );
+    return output;
+  }
+
+  override readSync(): never {
+    throw new AlignTokError(
+      "bad-input",
+      "tensor values are not known while a function is traced: dataSync, data and array cannot be used in it. return the tensor as an output, or pass the value in as an input",
+    );
+  }
+
+  override async read(): Promise<never> {
+    return this.readSync();
+  }
+
+  override move(): never {
+    throw new AlignTokError(
+      "bad-input",
+      "a tensor made outside was used inside a traced function. pass it in as an input",
+    );
+  }
+
+  override numDataIds(): number {
+    return 0;
+  }
+
+  override disposeData(): boolean {
+    return true;
+  }
+
+  override incRef(): void {}
+
+  override refCount(): number {
+    return 1;
+  }
+
+  override memory() {
+    return { unreliable: true };
+  }
+
+  override floatPrecision(): 32 {
+    return 32;
+  }
+
+  override epsilon(): number {
+    return 1e-7;
+  }
+
+  override timerAvailable(): boolean {
+    return false;
+  }
+
+  override dispose(): void {}
+}
+
+/** tfjs element types that the graph knows. */
+export function traceable(dtype: DataType): Value["dtype"] {
+  if (dtype === "float32" || dtype === "int32" || dtype === "bool") return dtype;
+  throw new AlignTokError("unsupported", `tensor of dtype ${dtype}: expected float32, int32 or bool`);
+}
+
+function copyOf(data: ArrayLike<number>, dtype: Value["dtype"]) {
+  if (dtype === "float32") return Float32Array.from(data);
+  return dtype === "int32" ? Int32Array.from(data) : Uint8Array.from(data, Number);
+}
+
+export const traceBackend = new TraceBackend();
+// Priority 0: any backend that computes is preferred for eager calls.
+registerBackend(TRACE_BACKEND, () => traceBackend, 0);
+
+/** Whether tfjs calls are being recorded now. */
+export function isTracing(): boolean {
+  return traceBackend.recording !== undefined && engine().backendName === TRACE_BACKEND;
+}
