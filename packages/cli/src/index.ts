@@ -1,1 +1,5 @@
-export {};
+export type { ReportCell, ReportFigure, ReportGallery, ReportTable } from "./report/blocks.ts";
+export type { ReportChart, ReportSeries } from "./report/chart.ts";
+export { paperStages } from "./report/paper.ts";
+export { computePcaMaps } from "./report/pca.ts";
+export { type ReportData, type ReportFact, renderReport } from "./report/report.ts";

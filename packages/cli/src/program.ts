@@ -1,14 +1,14 @@
-import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { doctorCommand } from "./commands/doctor.ts";
 import { featuresCommand } from "./commands/features.ts";
 import { describeFailure } from "./failure.ts";
+import { versionOf } from "./version.ts";
 
 /** The whole command line, ready to parse. */
 export function createProgram(): Command {
   const program = new Command("aligntok")
     .description("A pretrained visual encoder becomes the tokenizer of a latent diffusion model.")
-    .version(packageVersion(), "--version", "print the version")
+    .version(versionOf("@aligntok/cli") ?? "unknown", "--version", "print the version")
     .helpOption("--help", "show this help")
     .helpCommand(false)
     .showHelpAfterError(false)
@@ -72,9 +72,4 @@ function isDebug(argv: readonly string[]): boolean {
 /** `aligntok ... | head` closes the pipe early; that is no failure. */
 function ignoreClosedPipe(error: NodeJS.ErrnoException): void {
   if (error.code !== "EPIPE") throw error;
-}
-
-function packageVersion(): string {
-  const text = readFileSync(new URL("../package.json", import.meta.url), "utf8");
-  return (JSON.parse(text) as { version: string }).version;
 }

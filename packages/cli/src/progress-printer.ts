@@ -92,7 +92,8 @@ export function formatProgress(progress: Progress, rate: number, withBar: boolea
   }
   if (rate > 0) {
     parts.push(rate >= 1 ? `${rate.toPrecision(3)}/s` : `${(1 / rate).toPrecision(3)} s each`);
-    if (total !== undefined && done < total) parts.push(`eta ${formatSeconds((total - done) / rate)}`);
+    if (total !== undefined && done < total)
+      parts.push(`eta ${formatSeconds((total - done) / rate)}`);
   }
   for (const [name, value] of Object.entries(metrics)) parts.push(`${name} ${formatFigure(value)}`);
   return parts.join("  ");

@@ -123,7 +123,12 @@ export function wholeNumber(least: number): (text: string) => number {
 export function realNumber(least: number, exclusive = false): (text: string) => number {
   return (text) => {
     const value = Number(text);
-    if (text.trim() === "" || !Number.isFinite(value) || value < least || (exclusive && value === least)) {
+    if (
+      text.trim() === "" ||
+      !Number.isFinite(value) ||
+      value < least ||
+      (exclusive && value === least)
+    ) {
       throw new InvalidArgumentError(
         `expected a number ${exclusive ? "above" : "of at least"} ${least}.`,
       );

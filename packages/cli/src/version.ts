@@ -1,0 +1,22 @@
+import { existsSync, readFileSync, realpathSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+
+/**
+ * Version of an installed package, or undefined where it is absent.
+ *
+ * @param via the package that depends on it, where this one does not
+ */
+export function versionOf(name: string, via?: string): string | undefined {
+  const from = via === undefined ? import.meta.url : manifestOf(via, import.meta.url);
+  const path = from && manifestOf(name, from);
+  if (!path) return undefined;
+  return (JSON.parse(readFileSync(path, "utf8")) as { version: string }).version;
+}
+
+/** Path of a package's package.json as a module at `from` would find it, whatever the package exports. */
+function manifestOf(name: string, from: string): string | undefined {
+  const folders = createRequire(from).resolve.paths(name) ?? [];
+  const path = folders.map((folder) => join(folder, name, "package.json")).find(existsSync);
+  return path && join(realpathSync(dirname(path)), "package.json");
+}
