@@ -60,11 +60,9 @@ describe("flowMatchingLoss", () => {
     const zero = flowMatchingLoss((x) => tf.zerosLike(x), inputs, { cosine: true });
     expect(zero.loss.dataSync()[0]).toBeCloseTo(6.5, 6);
     // channels (1, 0) against the velocities (1, 4) and (1, 2)
-    const { loss, mse } = flowMatchingLoss(
-      () => tf.tensor4d([1, 1, 0, 0], [1, 2, 1, 2]),
-      inputs,
-      { cosine: true },
-    );
+    const { loss, mse } = flowMatchingLoss(() => tf.tensor4d([1, 1, 0, 0], [1, 2, 1, 2]), inputs, {
+      cosine: true,
+    });
     const distance = 1 - (1 / Math.sqrt(17) + 1 / Math.sqrt(5)) / 2;
     expect(loss.dataSync()[0]! - mse.dataSync()[0]!).toBeCloseTo(distance, 6);
   });
