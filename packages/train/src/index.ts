@@ -13,5 +13,17 @@ export {
   splitParameters,
   zerosLike,
 } from "./parameters.ts";
+export type { Rate, RateMeter } from "./rate-meter.ts";
+export { createRateMeter } from "./rate-meter.ts";
+export type { Metrics, RunLog } from "./run-log.ts";
+export { createRunLog, readRunLog } from "./run-log.ts";
 export type { Schedule } from "./schedule.ts";
 export { createConstantSchedule, createCosineSchedule, createWarmup } from "./schedule.ts";
+export type {
+  TrainingCheckpoint,
+  TrainingOptions,
+  TrainingProgress,
+  TrainingResult,
+  TrainingState,
+} from "./training.ts";
+export { runTraining } from "./training.ts";

@@ -1,0 +1,200 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { createRandom } from "@aligntok/core";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import {
+  createRunLog,
+  readRunLog,
+  runTraining,
+  saveCheckpoint,
+  type TrainingProgress,
+} from "../src/index.ts";
+import { createRegression } from "./regression.ts";
+
+let root: string;
+beforeEach(async () => {
+  root = await mkdtemp(join(tmpdir(), "aligntok-training-"));
+});
+afterEach(() => rm(root, { recursive: true, force: true }));
+
+async function runThrough(folder: string, steps: number): Promise<void> {
+  const log = createRunLog(folder);
+  await runTraining({ ...createRegression(folder, steps).options, log });
+  log.close();
+}
+
+/** Everything that a run leaves except the event file, whose records hold times. */
+async function readRun(folder: string): Promise<Record<string, string>> {
+  const names = (await readdir(folder, { recursive: true })).sort();
+  const files = names.filter((name) => /\.(safetensors|json|jsonl)$/.test(name));
+  const contents = await Promise.all(files.map((name) => readFile(join(folder, name), "base64")));
+  return Object.fromEntries(files.map((name, i) => [name, contents[i]!]));
+}
+
+/** Runs the regression in a process of its own and kills it after a delay; true where it came to its end. */
+async function runAndKill(folder: string, steps: number, delay?: number): Promise<boolean> {
+  const script = fileURLToPath(new URL("regression.ts", import.meta.url));
+  const child = spawn(
+    process.execPath,
+    ["--import", "tsx", "--conditions=@aligntok/source", script, folder, String(steps)],
+    { stdio: ["ignore", "pipe", "inherit"] },
+  );
+  const exit = once(child, "exit");
+  const first = once(child.stdout, "data");
+  if (delay !== undefined) {
+    await Promise.race([first, exit]);
+    await setTimeout(delay);
+    child.kill("SIGKILL");
+  }
+  child.stdout.resume();
+  const [code] = await exit;
+  return code === 0;
+}
+
+describe("kill and resume", () => {
+  it("ends bit for bit like an uninterrupted run, killed at random moments", async () => {
+    const steps = 400;
+    await runThrough(join(root, "whole"), steps);
+    const folder = join(root, "killed");
+    const random = createRandom(Date.now(), "kills");
+    let killed = 0;
+    for (let i = 0; i < 5; i++) {
+      if (!(await runAndKill(folder, steps, random.uniform() * 60))) killed++;
+    }
+    expect(killed).toBeGreaterThan(0);
+    expect(await runAndKill(folder, steps)).toBe(true);
+    expect(await readRun(folder)).toEqual(await readRun(join(root, "whole")));
+    expect(Object.keys(await readRun(folder))).toEqual([
+      "checkpoints/step-000399/ema.safetensors",
+      "checkpoints/step-000399/model.safetensors",
+      "checkpoints/step-000399/optimizer.safetensors",
+      "checkpoints/step-000399/state.json",
+      "checkpoints/step-000400/ema.safetensors",
+      "checkpoints/step-000400/model.safetensors",
+      "checkpoints/step-000400/optimizer.safetensors",
+      "checkpoints/step-000400/state.json",
+      "log.jsonl",
+    ]);
+  });
+});
+
+describe("runTraining", () => {
+  it("learns, and logs the mean of each interval", async () => {
+    await runThrough(root, 95);
+    const lines = await readRunLog(root);
+    expect(lines.map(({ step }) => step)).toEqual([10, 20, 30, 40, 50, 60, 70, 80, 90, 95]);
+    expect(lines.at(-1)!.loss).toBeLessThan(lines[0]!.loss! / 5);
+    const losses: number[] = [];
+    const { options } = createRegression(join(root, "again"), 95);
+    const step = (index: number) => {
+      const metrics = options.step(index);
+      losses.push(metrics.loss);
+      return metrics;
+    };
+    await runTraining({ ...options, step });
+    expect(lines[0]!.loss).toBeCloseTo(losses.slice(0, 10).reduce((a, b) => a + b) / 10, 12);
+  });
+
+  it("finishes the step, saves and says so when aborted, then continues bit for bit", async () => {
+    const whole = createRegression(join(root, "whole"), 60);
+    await runTraining(whole.options);
+    const folder = join(root, "aborted");
+    const abort = new AbortController();
+    const before = createRegression(folder, 60);
+    const log = createRunLog(folder);
+    const interrupted = runTraining({
+      ...before.options,
+      log,
+      signal: abort.signal,
+      step: (index) => {
+        if (index === 32) abort.abort();
+        return before.options.step(index);
+      },
+    });
+    await expect(interrupted).rejects.toMatchObject({
+      code: "aborted",
+      message: expect.stringMatching(/interrupted after step 33 of 60, everything is saved/),
+    });
+    expect(await readdir(join(folder, "checkpoints"))).toContain("step-000033");
+
+    const after = createRegression(folder, 60);
+    const seen: TrainingProgress[] = [];
+    const result = await runTraining({
+      ...after.options,
+      log,
+      task: "stage 1",
+      onProgress: (progress) => seen.push(progress),
+    });
+    log.close();
+    expect(result.resumedFrom).toBe(33);
+    expect(after.parameters.flat).toEqual(whole.parameters.flat);
+    expect(after.ema.parameters.flat).toEqual(whole.ema.parameters.flat);
+    await runThrough(join(root, "logged"), 60);
+    expect(await readRunLog(folder)).toEqual(await readRunLog(join(root, "logged")));
+
+    expect(seen[0]).toEqual({
+      task: "stage 1",
+      done: 33,
+      total: 60,
+      rate: undefined,
+      eta: undefined,
+    });
+    expect(seen.at(-1)).toMatchObject({ done: 60, eta: 0, metrics: { loss: expect.any(Number) } });
+    expect(seen.at(-1)!.rate).toBeGreaterThan(0);
+  });
+
+  it("notices an abort that comes between two steps by a timer", async () => {
+    const { options } = createRegression(root, 1_000_000);
+    const run = runTraining({
+      ...options,
+      checkpointEvery: 1_000_000,
+      signal: AbortSignal.timeout(50),
+    });
+    await expect(run).rejects.toMatchObject({ code: "aborted" });
+    expect(await readdir(join(root, "checkpoints"))).toHaveLength(1);
+  });
+
+  it("does nothing in a finished run but restore it", async () => {
+    await runTraining(createRegression(root, 20).options);
+    const { options, parameters } = createRegression(root, 20);
+    const initial = parameters.flat.slice();
+    const refuse = () => {
+      throw new Error("no step was left");
+    };
+    expect(await runTraining({ ...options, step: refuse })).toMatchObject({ resumedFrom: 20 });
+    expect(parameters.flat).not.toEqual(initial);
+    await expect(runTraining(createRegression(root, 10).options)).rejects.toThrow(
+      /steps: expected at least the 20 already done/,
+    );
+  });
+
+  it("continues from a checkpoint that was saved by hand", async () => {
+    const { tensors } = createRegression(root, 20).options.save();
+    await saveCheckpoint(root, 5, { tensors });
+    const result = await runTraining(createRegression(root, 20).options);
+    expect(result.resumedFrom).toBe(5);
+  });
+
+  it("stops at a loss that is not finite, names it and keeps the checkpoint before", async () => {
+    const { options } = createRegression(root, 60);
+    const step = (index: number) => ({
+      ...options.step(index),
+      gan: index === 16 ? Number.NaN : 1,
+    });
+    await expect(runTraining({ ...options, step })).rejects.toMatchObject({
+      code: "diverged",
+      message: expect.stringMatching(
+        /training: step 17 of 60: expected a finite gan, got NaN. the last good checkpoint is .*step-000014/,
+      ),
+    });
+    expect((await readdir(join(root, "checkpoints"))).sort()).toEqual([
+      "step-000007",
+      "step-000014",
+    ]);
+  });
+});
