@@ -1,0 +1,112 @@
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { readSafetensors } from "@aligntok/checkpoint";
+import { type Images, ndarray, rows, toFloat32, zeros } from "@aligntok/core";
+import { centerCrop, readImage, resizeShortSide, stackImages } from "@aligntok/image";
+import { compile, spec, specOf } from "@aligntok/jit";
+import { sharedData } from "@aligntok/testing";
+import { describe, expect, test } from "vitest";
+import {
+  applyViT,
+  applyViTHead,
+  loadEncoder,
+  preprocess,
+  type VisionEncoder,
+} from "../src/index.ts";
+import { largestDifference } from "./images.ts";
+
+const folder = sharedData("vit-tiny-patch16-224");
+const photographs = sharedData("imagenet-256");
+if (!folder) console.warn("skipped: the weights of ViT-Tiny (../shared/data) are absent");
+
+/** Logits from images as from a class-probe: the encoder and its head in one graph. */
+function compileClassifier({ config, parameters }: VisionEncoder, images: readonly number[]) {
+  return compile(
+    ({ params, images }) => {
+      const tokens = applyViT(config, params, preprocess(config, images));
+      return { tokens, logits: applyViTHead(params, tokens) };
+    },
+    { params: specOf(parameters), images: spec(images) },
+  );
+}
+
+function argmax(values: Float32Array): number {
+  return values.reduce((best, value, i) => (value > values[best]! ? i : best), 0);
+}
+
+describe.skipIf(!folder)("the real ViT-Tiny", () => {
+  test("tokens and logits of four photographs as an independent NumPy run gave them", async () => {
+    const { config, parameters, dispose } = await loadEncoder(folder!);
+    const { tensors } = await readSafetensors(join(folder!, "golden.safetensors"));
+    const pixels = toFloat32(tensors.pixel_values!);
+    const graph = await compile(
+      ({ params, x }) => {
+        const tokens = applyViT(config, params, x);
+        return { tokens, logits: applyViTHead(params, tokens) };
+      },
+      { params: specOf(parameters), x: spec(pixels.shape) },
+    );
+    const { tokens, logits } = await graph.run({ params: parameters, x: pixels });
+    const golden = (name: string) => tensors[name]!.data as Float32Array;
+    expect(largestDifference(tokens.data as Float32Array, golden("tokens"))).toBeLessThan(2e-4);
+    expect(largestDifference(logits.data as Float32Array, golden("logits"))).toBeLessThan(2e-4);
+    graph.dispose();
+    dispose();
+  });
+
+  test("the closed-form image of expected_values.json", async () => {
+    const expected = JSON.parse(
+      await readFile(sharedData("fixtures", "expected_values.json")!, "utf8"),
+    ).vit_tiny;
+    const images = zeros([1, 224, 224, 3], "uint8");
+    for (let i = 0; i < images.data.length; i++) {
+      const [c, x, y] = [i % 3, Math.floor(i / 3) % 224, Math.floor(i / 672)];
+      images.data[i] = (37 * y + 91 * x + 13 * c) % 256;
+    }
+    const encoder = await loadEncoder(folder!);
+    const { shape, data } = await encoder.features(images);
+    expect(shape).toEqual([1, 197, 192]);
+    const start = (token: number) => data.subarray(token * 192, token * 192 + 8);
+    expect(largestDifference(start(0), expected["cls_after_norm[:8]"])).toBeLessThan(5e-4);
+    expect(largestDifference(start(1), expected["patch0_after_norm[:8]"])).toBeLessThan(5e-4);
+    expect(largestDifference(start(196), expected["patch195_after_norm[:8]"])).toBeLessThan(5e-4);
+    encoder.dispose();
+  });
+
+  test.skipIf(!photographs)(
+    "its top-1 on 200 photographs is PyTorch's",
+    async () => {
+      // python tools/golden/encoders-top1.py ../shared/data: "170 of 200 correct"
+      const countOfPyTorch = 170;
+      const table = await readFile(sharedData("imagenet-classes.tsv")!, "utf8");
+      const classOf = new Map(
+        table.split("\n").map((line) => [line.split("\t")[1]!, parseInt(line, 10)]),
+      );
+      const encoder = await loadEncoder(folder!);
+      const graph = await compileClassifier(encoder, [8, 224, 224, 3]);
+      const synsets = (await readdir(photographs!)).sort();
+      expect(synsets.length).toBe(200);
+      let correct = 0;
+      for (let at = 0; at < synsets.length; at += 8) {
+        const batch = synsets.slice(at, at + 8);
+        const images: Images = stackImages(await Promise.all(batch.map(readPhotograph)));
+        const pixels = ndarray(Float32Array.from(images.data), images.shape);
+        const { logits } = await graph.run({ params: encoder.parameters, images: pixels });
+        for (const [i, synset] of batch.entries()) {
+          const scores = rows(logits, i, i + 1).data as Float32Array;
+          if (argmax(scores) === classOf.get(synset)) correct++;
+        }
+      }
+      expect(Math.abs(correct - countOfPyTorch)).toBeLessThanOrEqual(1);
+      graph.dispose();
+      encoder.dispose();
+    },
+    60_000,
+  );
+});
+
+async function readPhotograph(synset: string) {
+  const [file] = await readdir(join(photographs!, synset));
+  const image = await readImage(join(photographs!, synset, file!));
+  return centerCrop(resizeShortSide(image, 248), 224);
+}
