@@ -105,9 +105,15 @@ export async function writeLatents(path: string, set: LatentSet): Promise<void> 
 export async function readLatents(path: string): Promise<LatentSet> {
   const sets = await Promise.all((await shardPaths(path)).map(readShard));
   const flipped = sets.flatMap((set) => set.flipped ?? []);
+  if (flipped.length > 0 && flipped.length < sets.length) {
+    throw new AlignTokError(
+      "bad-format",
+      `${path}: expected latents_flip in all ${sets.length} shards or in none, got ${flipped.length}. write the shards alike`,
+    );
+  }
   return {
     latents: concatRows(sets.map((set) => set.latents)),
-    ...(flipped.length === sets.length && { flipped: concatRows(flipped) }),
+    ...(flipped.length > 0 && { flipped: concatRows(flipped) }),
     labels: concatRows(sets.map((set) => ndarray(set.labels, [set.labels.length], "int32"))).data,
   };
 }

@@ -301,6 +301,11 @@ export function checkLightningDitConfig(config: LightningDitConfig): LightningDi
     );
   }
   const { inputSize, patchSize, width, heads, mlpRatio } = config;
+  // ten times the deepest known model: a damaged file must not make us list a billion names
+  check(
+    config.depth <= 1000,
+    () => `LightningDiT config depth: expected at most 1000, got ${config.depth}`,
+  );
   check(
     Number.isFinite(mlpRatio) && width * mlpRatio >= 2,
     () => `LightningDiT config mlpRatio: expected a positive number, got ${mlpRatio}`,

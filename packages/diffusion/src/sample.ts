@@ -60,6 +60,7 @@ export async function sampleLatents(
     Number.isInteger(batchSize) && batchSize >= 1,
     `sample: expected a batch size of at least 1, got ${batchSize}`,
   );
+  checkLabels(labels, labels.length, denoiser.nullLabel); // all of them before the first batch
   const size = sizeOf(latentShape);
   const out = ndarray(new Float32Array(labels.length * size), [labels.length, ...latentShape]);
   const batches = Math.ceil(labels.length / batchSize);
@@ -166,14 +167,16 @@ function checkGuidance(scale: number, channels: number | "all"): void {
   );
 }
 
-function checkLabels(labels: Int32Array, count: number, nullLabel: number): void {
+function checkLabels(labels: ArrayLike<number>, count: number, nullLabel: number): void {
   check(
     labels.length === count,
     () => `sample: expected ${count} labels, one a latent, got ${labels.length}`,
   );
-  const wrong = labels.find((label) => label < 0 || label > nullLabel);
-  check(
-    wrong === undefined,
-    () => `sample: expected labels of 0 to ${nullLabel} (no class), got ${wrong}`,
-  );
+  for (let i = 0; i < count; i++) {
+    const label = labels[i]!;
+    check(
+      Number.isInteger(label) && label >= 0 && label <= nullLabel,
+      () => `sample: expected labels of 0 to ${nullLabel} (no class), got ${label}`,
+    );
+  }
 }

@@ -62,11 +62,11 @@ describe("latent files", () => {
     await writeLatents(path, { latents, labels: Int32Array.of(7) });
     const { tensors } = await readSafetensors(path);
     expect(Object.keys(tensors).sort()).toEqual(["labels", "latents"]);
-    expect(tensors["latents"]!.shape).toEqual([1, 2, 2, 3]);
-    expect([...(tensors["latents"]!.data as Float32Array)]).toEqual([
+    expect(tensors.latents!.shape).toEqual([1, 2, 2, 3]);
+    expect([...(tensors.latents!.data as Float32Array)]).toEqual([
       0, 2, 4, 6, 8, 10, 1, 3, 5, 7, 9, 11,
     ]);
-    expect(tensors["labels"]).toMatchObject({ dtype: "int64", shape: [1] });
+    expect(tensors.labels).toMatchObject({ dtype: "int64", shape: [1] });
     expect(await readLatents(path)).toEqual({ latents, labels: Int32Array.of(7) });
   });
 
@@ -85,6 +85,10 @@ describe("latent files", () => {
     expect([...set.labels]).toEqual([1, 2, 3, 1, 2, 3]);
     expect(set.latents.data.subarray(120)).toEqual(shards[1]!.latents.data);
     expect(set.flipped!.data.subarray(0, 120)).toEqual(shards[0]!.flipped.data);
+
+    const { latents, labels } = shards[0]!;
+    await writeLatents(join(shardFolder, "without.safetensors"), { latents, labels });
+    await expect(readLatents(shardFolder)).rejects.toThrow("in all 3 shards or in none, got 2");
   });
 
   it("that are something else are refused by name", async () => {

@@ -85,6 +85,7 @@ describe("sizes", () => {
   it("refuses impossible configurations by field", () => {
     const refuse = (change: object) => () => checkLightningDitConfig({ ...tiny, ...change });
     expect(refuse({ depth: 0 })).toThrow("depth: expected a positive whole number, got 0");
+    expect(refuse({ depth: 1e9 })).toThrow("depth: expected at most 1000");
     expect(refuse({ inputSize: 5, patchSize: 2 })).toThrow("multiple of patch 2, got 5");
     expect(refuse({ width: 20 })).toThrow("multiple of 4 and of 8, got 20");
     expect(refuse({ swiglu: 1 })).toThrow("swiglu: expected true or false, got 1");

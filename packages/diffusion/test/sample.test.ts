@@ -91,6 +91,7 @@ describe("sampleLatents", () => {
     const draw = (options: object) =>
       sampleLatents(denoiser, { labels: [1], latentShape, points: 3, ...options });
     await expect(draw({ labels: [11] })).rejects.toThrow("expected labels of 0 to 10");
+    await expect(draw({ labels: [1.5] })).rejects.toThrow("got 1.5");
     await expect(draw({ points: 1 })).rejects.toThrow("at least 2 points");
     await expect(draw({ timestepShift: 0 })).rejects.toThrow("positive timestepShift");
     await expect(draw({ cfgChannels: 0 })).rejects.toThrow("cfgChannels");
