@@ -53,11 +53,10 @@ export function minimiseLbfgs(
     let high = Number.POSITIVE_INFINITY;
     let rate = pairs.length > 0 ? 1 : Math.min(1, 1 / Math.sqrt(-slope));
     let trials = 0;
-    const slack = 2 * Number.EPSILON * Math.abs(value); // near the optimum, the decrease drowns in rounding
     for (; trials < maxTrials; trials++) {
       for (let i = 0; i < x.length; i++) trial[i] = x[i]! + rate * direction[i]!;
       trialValue = objective(trial, trialGradient);
-      if (!(trialValue <= value + 1e-4 * rate * slope + slack)) high = rate;
+      if (!(trialValue <= value + 1e-4 * rate * slope)) high = rate;
       else if (dot(trialGradient, direction) < 0.9 * slope) low = rate;
       else break;
       rate = high < Number.POSITIVE_INFINITY ? (low + high) / 2 : 2 * low;

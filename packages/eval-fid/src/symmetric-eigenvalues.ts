@@ -20,20 +20,29 @@ export function computeSymmetricEigenvalues(matrix: NdArray<"float64">): Float64
     matrix.dtype === "float64" && shape.length === 2 && shape[1] === n,
     () => `eigenvalues: expected a square float64 matrix, got ${matrix.dtype} [${shape}]`,
   );
+  let largest = 0;
   for (let i = 0; i < n; i++) {
     for (let j = 0; j <= i; j++) {
+      const x = Math.abs(data[i * n + j]!);
       check(
-        Number.isFinite(data[i * n + j]!),
+        x < Number.POSITIVE_INFINITY,
         () =>
           `eigenvalues: expected finite numbers, got ${data[i * n + j]} at row ${i}, column ${j}`,
       );
+      if (x > largest) largest = x;
     }
   }
   const diagonal = new Float64Array(n);
+  if (largest === 0) return diagonal;
   const offDiagonal = new Float64Array(n); // element i couples i and i + 1; the last is 0
-  tridiagonalise(data.slice(), diagonal, offDiagonal);
+  const scale = 2 ** Math.floor(Math.log2(largest)); // a power of 2: dividing by it rounds nothing
+  tridiagonalise(
+    data.map((x) => x / scale),
+    diagonal,
+    offDiagonal,
+  );
   diagonaliseTridiagonal(diagonal, offDiagonal);
-  return diagonal.sort();
+  return diagonal.map((x) => x * scale).sort();
 }
 
 /** Overwrites `a`. Works from the last row upwards, so that each Householder vector is a contiguous row. */
@@ -156,6 +165,7 @@ function diagonaliseTridiagonal(d: Float64Array, e: Float64Array): void {
   }
 }
 
+/** Small beside its neighbours, or beside the matrix, whose largest element is about 1. */
 function isNegligible(e: number, d0: number, d1: number): boolean {
-  return Math.abs(e) <= Number.EPSILON * (Math.abs(d0) + Math.abs(d1));
+  return Math.abs(e) <= Number.EPSILON * (Math.abs(d0) + Math.abs(d1) + Number.EPSILON);
 }

@@ -82,6 +82,25 @@ describe("frechet distance", () => {
     }
   });
 
+  it("counts variances over ten orders of magnitude", () => {
+    const diagonal = (f: (i: number) => number): FeatureStatistics => ({
+      extractor: "exact",
+      count: 100,
+      mean: ndarray(new Float64Array(11), [11], "float64"),
+      covariance: ndarray(
+        Float64Array.from({ length: 121 }, (_, at) => (at % 12 === 0 ? f(at / 12) : 0)),
+        [11, 11],
+        "float64",
+      ),
+    });
+    // commuting covariances: the sum of (sqrt a - sqrt b)^2, here a geometric series
+    const { value } = computeFrechetDistance(
+      diagonal((i) => 10 ** -i),
+      diagonal((i) => 4 * 10 ** -i),
+    );
+    expect(Math.abs(value / 1.1111111111 - 1)).toBeLessThan(1e-13);
+  });
+
   it("is a number for repeated, constant and nearly constant columns", () => {
     const features = generateFeatures(5, 30, 6);
     for (let n = 0; n < 30; n++) {

@@ -40,6 +40,42 @@ describe("eigenvalues", () => {
     expect(relativeError(ones, [0, 0, 0, 0, 0, 0, 0, 0, 0, 10])).toBeLessThan(1e-15);
   });
 
+  it("are right where a row is reduced already, in the middle of the reduction", () => {
+    const coupled = new Float64Array(25);
+    for (let i = 0; i < 5; i++) coupled[i * 6] = i + 1;
+    coupled[20] = 1; // couples the first and the last
+    const expected = [3 - Math.sqrt(5), 2, 3, 4, 3 + Math.sqrt(5)];
+    expect(relativeError(computeSymmetricEigenvalues(square(coupled)), expected)).toBeLessThan(
+      1e-15,
+    );
+  });
+
+  it("converge for a matrix that fades into subnormal numbers", () => {
+    const fading = [0, -1, 0, 0, -1, 0, 1e-160, 0, 0, 1e-160, 0, 1e-310, 0, 0, 1e-310, 1e-310];
+    expect(relativeError(computeSymmetricEigenvalues(square(fading)), [-1, 0, 0, 1])).toBeLessThan(
+      1e-15,
+    );
+  });
+
+  it("converge for sparse whole numbers and subnormal ones", () => {
+    const n = 5;
+    const element = fc.constantFrom<number>(0, 0, 0, 1, -1, 2, 1e-160, 1e-310, 5e-324);
+    fc.assert(
+      fc.property(
+        fc.array(element, { minLength: n * n, maxLength: n * n }),
+        fc.constantFrom(1, 1e-160, 1e-320),
+        (values, unit) => {
+          const matrix = square(values.map((x) => x * unit));
+          const trace = values.reduce((sum, x, at) => sum + (at % (n + 1) ? 0 : x * unit), 0);
+          const found = computeSymmetricEigenvalues(matrix);
+          const error = Math.abs(found.reduce((sum, x) => sum + x, 0) - trace);
+          expect(error).toBeLessThanOrEqual(1e-14 * unit + 3e-323);
+        },
+      ),
+      { numRuns: 500 },
+    );
+  });
+
   it("keep the trace and the sum of squares, over 200 orders of magnitude", () => {
     const n = 7;
     const number = fc.double({ min: -1, max: 1, noNaN: true });
