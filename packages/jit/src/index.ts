@@ -1,4 +1,8 @@
 import "./gradients/index.ts";
 
 export { stopGradient, valueAndGrad } from "./gradients/value-and-grad.ts";
+export { type Attributes, type Graph, type Node, printGraph, type Value } from "./graph/graph.ts";
 export * from "./primitives/index.ts";
+export { type Compiled, type CompileOptions, compile, type RunOptions } from "./run/compile.ts";
+export { type EngineName, type EngineReport, engines } from "./run/engines.ts";
+export { type MapTree, spec, specOf, type TensorSpec, type Tree } from "./tree.ts";

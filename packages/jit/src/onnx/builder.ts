@@ -1,0 +1,131 @@
+import type { Value } from "../graph/graph.ts";
+import { createMessage, type Message } from "./protobuf.ts";
+
+/** Element types of onnx.proto's TensorProto. */
+const elementTypes = { float32: 1, int32: 6, int64: 7, bool: 9 } as const;
+type ElementType = keyof typeof elementTypes;
+
+type AttributeValue = number | string | readonly number[] | { readonly float: number };
+
+/** Operations outside of the ONNX standard that ONNX Runtime has on every platform. */
+export const MICROSOFT = "com.microsoft";
+const OPSET = 21;
+const IR_VERSION = 10;
+
+export interface NodeOptions {
+  readonly domain?: string;
+  /** Number of outputs. @default 1 */
+  readonly outputs?: number;
+}
+
+/** Writes an ONNX graph node by node; values are named by strings, as in the file. */
+export interface OnnxBuilder {
+  /** Adds a node and returns the name of its first output; the others are that name + "_1", ... Floats are given as `{ float }`. */
+  add(
+    op: string,
+    inputs: readonly (string | undefined)[],
+    attributes?: Readonly<Record<string, AttributeValue>>,
+    options?: NodeOptions,
+  ): string;
+  /** An int64 vector, as shapes and axes are given. */
+  ints(values: readonly number[]): string;
+  /** A scalar of a value's type. */
+  scalar(value: number, dtype?: Value["dtype"]): string;
+  /** A tensor known now. */
+  constant(data: Float32Array | Int32Array | Uint8Array, value: Value): string;
+  input(name: string, value: Value): void;
+  /** Makes `from` an output of the graph under `name`. */
+  output(name: string, value: Value, from: string): void;
+  finish(): Uint8Array;
+}
+
+export function createOnnxBuilder(): OnnxBuilder {
+  const graph = createMessage().string(2, "aligntok");
+  const shared = new Map<string, string>(); // small initializers by content
+  let count = 0;
+  const fresh = (prefix: string) => `${prefix}_${count++}`;
+
+  function initializer(name: string, dtype: ElementType, shape: readonly number[], raw: Uint8Array) {
+    const tensor = createMessage();
+    if (shape.length > 0) tensor.ints(1, shape);
+    graph.message(5, tensor.int(2, elementTypes[dtype]).string(8, name).bytes(9, raw));
+    return name;
+  }
+
+  function share(key: string, make: () => string): string {
+    const found = shared.get(key) ?? make();
+    shared.set(key, found);
+    return found;
+  }
+
+  const builder: OnnxBuilder = {
+    add(op, inputs, attributes = {}, { domain = "", outputs = 1 } = {}) {
+      const name = fresh(op);
+      const node = createMessage();
+      for (const input of inputs) node.string(1, input ?? "");
+      for (let i = 0; i < outputs; i++) node.string(2, i === 0 ? name : `${name}_${i}`);
+      node.string(3, name).string(4, op);
+      for (const [key, value] of Object.entries(attributes)) node.message(5, attribute(key, value));
+      if (domain) node.string(7, domain);
+      graph.message(1, node);
+      return name;
+    },
+    ints(values) {
+      const raw = new Uint8Array(BigInt64Array.from(values, BigInt).buffer);
+      return share(`ints ${values}`, () =>
+        initializer(fresh("ints"), "int64", [values.length], raw),
+      );
+    },
+    scalar(value, dtype = "float32") {
+      return share(`scalar ${dtype} ${Object.is(value, -0) ? "-0" : value}`, () =>
+        initializer(fresh("scalar"), dtype, [], bytesOf([value], dtype)),
+      );
+    },
+    constant(data, { shape, dtype }) {
+      const raw = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+      return initializer(fresh("constant"), dtype, shape, raw);
+    },
+    input(name, value) {
+      graph.message(11, valueInfo(name, value));
+    },
+    output(name, value, from) {
+      graph.message(1, createMessage().string(1, from).string(2, name).string(4, "Identity"));
+      graph.message(12, valueInfo(name, value));
+    },
+    finish() {
+      const opset = (domain: string, version: number) =>
+        createMessage().string(1, domain).int(2, version);
+      return createMessage()
+        .int(1, IR_VERSION)
+        .string(2, "@aligntok/jit")
+        .message(7, graph)
+        .message(8, opset("", OPSET))
+        .message(8, opset(MICROSOFT, 1))
+        .finish();
+    },
+  };
+  return builder;
+}
+
+function bytesOf(values: readonly number[], dtype: Value["dtype"]): Uint8Array {
+  if (dtype === "float32") return new Uint8Array(Float32Array.from(values).buffer);
+  if (dtype === "int32") return new Uint8Array(Int32Array.from(values).buffer);
+  return Uint8Array.from(values);
+}
+
+function attribute(name: string, value: AttributeValue): Message {
+  const message = createMessage().string(1, name);
+  if (typeof value === "number") return message.int(3, value).int(20, 2);
+  if (typeof value === "string") {
+    return message.bytes(4, new TextEncoder().encode(value)).int(20, 3);
+  }
+  if ("float" in value) return message.float(2, value.float).int(20, 1);
+  return message.ints(8, value).int(20, 7);
+}
+
+function valueInfo(name: string, { shape, dtype }: Value): Message {
+  const dimensions = createMessage();
+  for (const n of shape) dimensions.message(1, createMessage().int(1, n));
+  const tensor = createMessage().int(1, elementTypes[dtype]).message(2, dimensions);
+  return createMessage().string(1, name).message(2, createMessage().message(1, tensor));
+}

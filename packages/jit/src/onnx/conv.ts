@@ -1,0 +1,150 @@
+/**
+ * Gradients of convolution in terms of operations that ONNX Runtime runs at matrix-product speed.
+ * ONNX itself has neither.
+ */
+import type { Value } from "../graph/graph.ts";
+import type { ConvAttributes } from "../primitives/conv.ts";
+import type { OnnxBuilder } from "./builder.ts";
+import type { Lowering } from "./lower.ts";
+
+type Image = readonly [number, number, number, number];
+
+export function onnxConvAttributes(attributes: object, weight: Value) {
+  const { stride, padding, dilation } = attributes as ConvAttributes;
+  return {
+    kernel_shape: weight.shape.slice(2),
+    strides: [stride, stride],
+    pads: [...padding],
+    dilations: [dilation, dilation],
+  };
+}
+
+/**
+ * dx. With stride 1 it is itself a convolution, of dy with the weight turned by 180 degrees and its
+ * channels swapped, which is faster than the general transposed convolution.
+ */
+export const lowerInputGradient: Lowering = (
+  { attributes, inputs: [dyValue, weightValue] },
+  [dy, weight],
+  builder,
+) => {
+  const { stride, padding, dilation, shape } = attributes as ConvAttributes & { shape: Image };
+  const [kh, kw] = weightValue!.shape.slice(2) as [number, number];
+  const [top, left, bottom, right] = padding;
+  const reach = [dilation * (kh - 1), dilation * (kw - 1)] as const;
+  const mirrored = [reach[0] - top, reach[1] - left, reach[0] - bottom, reach[1] - right];
+  if (stride === 1 && mirrored.every((pad) => pad >= 0)) {
+    return builder.add("Conv", [dy, turned(weight!, kh * kw > 1, builder)], {
+      kernel_shape: [kh, kw],
+      strides: [1, 1],
+      pads: mirrored,
+      dilations: [dilation, dilation],
+    });
+  }
+  // Rows and columns at the end that no window of the forward pass reached.
+  const rest = [2, 3].map(
+    (axis, i) =>
+      shape[axis]! -
+      ((dyValue!.shape[axis]! - 1) * stride - (padding[i]! + padding[i + 2]!) + reach[i]! + 1),
+  );
+  return builder.add("ConvTranspose", [dy, weight], {
+    kernel_shape: [kh, kw],
+    strides: [stride, stride],
+    pads: [...padding],
+    dilations: [dilation, dilation],
+    output_padding: rest,
+  });
+};
+
+/** (O, I, kh, kw) to (I, O, kh, kw), upside down and left to right. */
+function turned(weight: string, spatial: boolean, builder: OnnxBuilder): string {
+  const swapped = builder.add("Transpose", [weight], { perm: [1, 0, 2, 3] });
+  if (!spatial) return swapped;
+  const back = builder.ints([-1, -1]);
+  const end = builder.ints([-(2 ** 53), -(2 ** 53)]);
+  return builder.add("Slice", [swapped, back, end, builder.ints([2, 3]), back]);
+}
+
+/**
+ * dw. Copies of x shifted by each tap of the kernel, stacked as channels, against dy: one matrix product
+ * an image, summed over the images.
+ *
+ * With stride 1 the shifts are shared between both sides: x gets the kw horizontal ones and dy the kh
+ * vertical ones (a row apart in memory), kw + kh copies in place of kw * kh.
+ */
+export const lowerWeightGradient: Lowering = (
+  { attributes, inputs: [dyValue, xValue], outputs: [dw] },
+  [dy, x],
+  builder,
+) => {
+  const { stride, padding, dilation } = attributes as ConvAttributes;
+  const [n, c, h, w] = xValue!.shape as Image;
+  const [, o, oh, ow] = dyValue!.shape as Image;
+  const [, , kh, kw] = dw!.shape as Image;
+  const [top, left, bottom, right] = padding;
+  const padded = padding.some((pad) => pad > 0) ? pad(x!, [top, left, bottom, right], builder) : x!;
+  const [ph, pw] = [h + top + bottom, w + left + right];
+
+  if (kh === 1 && kw === 1 && stride === 1) {
+    return reduceProducts(flatten(dy!, [n, o, oh * ow], builder), flatten(padded, [n, c, oh * ow], builder), [o, 1, 1, c]);
+  }
+  if (stride === 1) {
+    const reach = dilation * (kh - 1);
+    const columns = Array.from({ length: kw }, (_, j) => slice(padded, [3], [j * dilation], [j * dilation + ow], builder));
+    const rows = Array.from({ length: kh }, (_, i) =>
+      reach ? pad(dy!, [i * dilation, 0, reach - i * dilation, 0], builder) : dy!,
+    );
+    const left = concat(columns, builder); // (N, kw C, ph, ow)
+    const right = concat(rows, builder); // (N, kh O, ph, ow)
+    return reduceProducts(flatten(right, [n, kh * o, ph * ow], builder), flatten(left, [n, kw * c, ph * ow], builder), [kh, o, kw, c]);
+  }
+  const taps: string[] = [];
+  for (let i = 0; i < kh; i++) {
+    for (let j = 0; j < kw; j++) {
+      const [y0, x0] = [i * dilation, j * dilation];
+      const ends = [Math.min(ph, y0 + (oh - 1) * stride + 1), Math.min(pw, x0 + (ow - 1) * stride + 1)];
+      taps.push(slice(padded, [2, 3], [y0, x0], ends, builder, stride));
+    }
+  }
+  const cols = flatten(concat(taps, builder), [n, kh * kw * c, oh * ow], builder);
+  return reduceProducts(flatten(dy!, [n, o, oh * ow], builder), cols, [1, o, kh * kw, c]);
+
+  /** Sums a b^T over the images and brings the result, `(kh, O, kw, C)` in some grouping, to (O, C, kh, kw). */
+  function reduceProducts(a: string, b: string, [rows, outs, columns, channels]: readonly number[] | Image): string {
+    const products = builder.add("FusedMatMul", [a, b], { transB: 1 }, { domain: "com.microsoft" });
+    const total = n === 1 ? products : builder.add("ReduceSum", [products, builder.ints([0])], { keepdims: 0 });
+    const split = builder.add("Reshape", [total, builder.ints([rows!, outs!, columns!, channels!])]);
+    const ordered = builder.add("Transpose", [split], { perm: [1, 3, 0, 2] });
+    return builder.add("Reshape", [ordered, builder.ints(dw!.shape)]);
+  }
+};
+
+function pad(x: string, [top, left, bottom, right]: Image, builder: OnnxBuilder): string {
+  const pads = builder.ints([0, 0, top, left, 0, 0, bottom, right]);
+  return builder.add("Pad", [x, pads], { mode: "constant" });
+}
+
+function slice(
+  x: string,
+  axes: readonly number[],
+  starts: readonly number[],
+  ends: readonly number[],
+  builder: OnnxBuilder,
+  step = 1,
+): string {
+  return builder.add("Slice", [
+    x,
+    builder.ints(starts),
+    builder.ints(ends),
+    builder.ints(axes),
+    builder.ints(axes.map(() => step)),
+  ]);
+}
+
+function concat(parts: readonly string[], builder: OnnxBuilder): string {
+  return parts.length === 1 ? parts[0]! : builder.add("Concat", parts, { axis: 1 });
+}
+
+function flatten(x: string, shape: readonly number[], builder: OnnxBuilder): string {
+  return builder.add("Reshape", [x, builder.ints(shape)]);
+}

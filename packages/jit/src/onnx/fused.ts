@@ -1,0 +1,99 @@
+/** Matrix products, and our primitives in the fused forms that ONNX Runtime has. */
+import { sizeOf } from "@aligntok/core";
+import type { Value } from "../graph/graph.ts";
+import { MICROSOFT, type OnnxBuilder } from "./builder.ts";
+import { lowerInputGradient, lowerWeightGradient, onnxConvAttributes } from "./conv.ts";
+import type { LoweringTable } from "./lower.ts";
+
+/** A last axis of ones: ONNX's layer norms insist on a weight. */
+function onesFor(x: Value, builder: OnnxBuilder): string {
+  return builder.add("Expand", [builder.scalar(1), builder.ints([x.shape.at(-1)!])]);
+}
+
+export const fused: LoweringTable = {
+  BatchMatMul: ({ attributes, inputs: [a, b] }, [left, right], builder) => {
+    const { transposeA, transposeB, alpha = 1 } = attributes as {
+      transposeA: boolean;
+      transposeB: boolean;
+      alpha?: number;
+    };
+    const flags = { transA: transposeA ? 1 : 0, transB: transposeB ? 1 : 0, alpha: { float: alpha } };
+    if (a!.shape.length === 2 && b!.shape.length === 2) return builder.add("Gemm", [left, right], flags);
+    if (!transposeA && !transposeB && alpha === 1) return builder.add("MatMul", [left, right]);
+    return builder.add("FusedMatMul", [left, right], flags, { domain: MICROSOFT });
+  },
+
+  Linear: ({ inputs: [x, weight], outputs: [y] }, [input, matrix, bias], builder) => {
+    const flat = x!.shape.length === 2;
+    const rows = sizeOf(x!.shape.slice(0, -1));
+    const from = flat ? input : builder.add("Reshape", [input, builder.ints([rows, x!.shape.at(-1)!])]);
+    const product = builder.add("Gemm", bias ? [from, matrix, bias] : [from, matrix], {
+      transB: weight ? 1 : 0,
+    });
+    return flat ? product : builder.add("Reshape", [product, builder.ints(y!.shape)]);
+  },
+
+  LayerNorm: ({ attributes }, inputs, builder) =>
+    builder.add("LayerNormalization", inputs, {
+      axis: -1,
+      epsilon: { float: attributes.epsilon as number },
+    }),
+  Standardize: ({ attributes, inputs: [x] }, [input], builder) => {
+    const normal = builder.add(
+      "LayerNormalization",
+      [input, onesFor(x!, builder)],
+      { axis: -1, epsilon: { float: attributes.epsilon as number } },
+      { outputs: 3 },
+    );
+    return [normal, `${normal}_2`];
+  },
+  RmsNorm: ({ attributes }, inputs, builder) =>
+    builder.add("SimplifiedLayerNormalization", inputs, {
+      axis: -1,
+      epsilon: { float: attributes.epsilon as number },
+    }),
+
+  Gelu: ({ attributes }, [x], builder) =>
+    builder.add("Gelu", [x], { approximate: attributes.approximation as string }),
+  Silu: (_, [x], builder) =>
+    builder.add("QuickGelu", [x], { alpha: { float: 1 } }, { domain: MICROSOFT }),
+
+  Attention: ({ attributes }, [q, k, v], builder) => {
+    const scores = builder.add(
+      "FusedMatMul",
+      [q, k],
+      { transB: 1, alpha: { float: attributes.scale as number } },
+      { domain: MICROSOFT },
+    );
+    const probabilities = builder.add("Softmax", [scores], { axis: -1 });
+    return [builder.add("MatMul", [probabilities, v]), probabilities];
+  },
+
+  Conv2d: ({ attributes, inputs: [, weight] }, inputs, builder) =>
+    builder.add("Conv", inputs, onnxConvAttributes(attributes, weight!)),
+  Conv2dInputGradient: lowerInputGradient,
+  Conv2dWeightGradient: lowerWeightGradient,
+
+  UpsampleNearest: ({ attributes }, [x], builder) => {
+    const factor = attributes.factor as number;
+    const scales = builder.constant(Float32Array.of(1, 1, factor, factor), { shape: [4], dtype: "float32" });
+    return builder.add("Resize", [x, "", scales], {
+      mode: "nearest",
+      coordinate_transformation_mode: "asymmetric",
+      nearest_mode: "floor",
+    });
+  },
+  AveragePool: ({ attributes }, [x], builder) => {
+    const factor = attributes.factor as number;
+    return builder.add("AveragePool", [x], { kernel_shape: [factor, factor], strides: [factor, factor] });
+  },
+  MaxPool: ({ attributes }, [x], builder) => {
+    const factor = attributes.factor as number;
+    return builder.add("MaxPool", [x], { kernel_shape: [factor, factor], strides: [factor, factor] });
+  },
+  ResizeBilinear2d: ({ outputs: [y] }, [x], builder) =>
+    builder.add("Resize", [x, "", "", builder.ints(y!.shape)], {
+      mode: "linear",
+      coordinate_transformation_mode: "half_pixel",
+    }),
+};

@@ -1,0 +1,59 @@
+import { AlignTokError } from "@aligntok/core";
+import { CONSTANT, FILL, type Graph, type Node, type Value } from "../graph/graph.ts";
+import { createOnnxBuilder, type OnnxBuilder } from "./builder.ts";
+import { elementwise } from "./elementwise.ts";
+import { fused } from "./fused.ts";
+import { reductions } from "./reductions.ts";
+import { shapes } from "./shapes.ts";
+
+/** Writes one node: names of its inputs in, names of its outputs out. */
+export type Lowering = (
+  node: Node,
+  inputs: readonly string[],
+  builder: OnnxBuilder,
+) => string | readonly string[];
+
+export type LoweringTable = Readonly<Record<string, Lowering>>;
+
+const constants: LoweringTable = {
+  [CONSTANT]: ({ attributes, outputs }, _, builder) =>
+    builder.constant(attributes.data as Float32Array, outputs[0]!),
+  // A scalar broadcasts by itself; what still has a shape here is needed in full.
+  [FILL]: ({ attributes, outputs: [output] }, _, builder) => {
+    const scalar = builder.scalar(attributes.value as number, output!.dtype);
+    return output!.shape.length === 0
+      ? scalar
+      : builder.add("Expand", [scalar, builder.ints(output!.shape)]);
+  },
+};
+
+/** Every operation that can be written as ONNX. */
+export const lowerings: LoweringTable = {
+  ...constants,
+  ...elementwise,
+  ...reductions,
+  ...shapes,
+  ...fused,
+};
+
+/** The bytes of an ONNX model that computes the graph, with inputs and outputs under their names. */
+export function lowerToOnnx(graph: Graph): Uint8Array {
+  const builder = createOnnxBuilder();
+  const names = new Map<Value, string>();
+  for (const { name, value } of graph.inputs) {
+    builder.input(name, value);
+    names.set(value, name);
+  }
+  const nameOf = (value: Value | undefined) => (value ? (names.get(value) as string) : "");
+  for (const node of graph.nodes) {
+    const lowering = lowerings[node.op];
+    if (!lowering) {
+      throw new AlignTokError("unsupported", `operation ${node.op}: has no ONNX form`);
+    }
+    const made = lowering(node, node.inputs.map(nameOf), builder);
+    const outputs = typeof made === "string" ? [made] : made;
+    node.outputs.forEach((output, i) => names.set(output, outputs[i]!));
+  }
+  for (const { name, value } of graph.outputs) builder.output(name, value, nameOf(value));
+  return builder.finish();
+}

@@ -1,0 +1,45 @@
+import type { Lowering, LoweringTable } from "./lower.ts";
+
+const reduce =
+  (op: string): Lowering =>
+  ({ attributes }, [x], builder) =>
+    builder.add(op, [x, builder.ints(attributes.axes as number[])], {
+      keepdims: attributes.keepDims ? 1 : 0,
+    });
+
+/** Reductions of truth values, which ONNX has only for numbers. */
+const reduceBool =
+  (op: string): Lowering =>
+  (node, [x], builder) => {
+    const numbers = builder.add("Cast", [x], { to: 6 });
+    return builder.add("Cast", [reduce(op)(node, [numbers], builder) as string], { to: 9 });
+  };
+
+const arg =
+  (op: string): Lowering =>
+  ({ attributes }, [x], builder) => {
+    const index = builder.add(op, [x], { axis: attributes.axis as number, keepdims: 0 });
+    return builder.add("Cast", [index], { to: 6 });
+  };
+
+export const reductions: LoweringTable = {
+  Sum: reduce("ReduceSum"),
+  Mean: reduce("ReduceMean"),
+  Max: reduce("ReduceMax"),
+  Min: reduce("ReduceMin"),
+  Prod: reduce("ReduceProd"),
+  SumSquare: reduce("ReduceSumSquare"),
+  All: reduceBool("ReduceMin"),
+  Any: reduceBool("ReduceMax"),
+  ArgMax: arg("ArgMax"),
+  ArgMin: arg("ArgMin"),
+  Cumsum: ({ attributes: { axis, exclusive, reverse } }, [x], builder) =>
+    builder.add("CumSum", [x, builder.scalar(axis as number, "int32")], {
+      exclusive: exclusive ? 1 : 0,
+      reverse: reverse ? 1 : 0,
+    }),
+  Softmax: ({ attributes }, [x], builder) =>
+    builder.add("Softmax", [x], { axis: attributes.axis as number }),
+  LogSoftmax: ({ attributes }, [x], builder) =>
+    builder.add("LogSoftmax", [x], { axis: attributes.axis as number }),
+};

@@ -1,0 +1,155 @@
+import type { LoweringTable } from "./lower.ts";
+
+/** The start of the int64 range: how ONNX writes "down to and including the first element". */
+const BEFORE_FIRST = -(2 ** 53);
+
+export const shapes: LoweringTable = {
+  Reshape: ({ outputs }, [x], builder) =>
+    builder.add("Reshape", [x, builder.ints(outputs[0]!.shape)]),
+  ExpandDims: ({ outputs }, [x], builder) =>
+    builder.add("Reshape", [x, builder.ints(outputs[0]!.shape)]),
+  Transpose: ({ attributes }, [x], builder) =>
+    builder.add("Transpose", [x], { perm: attributes.perm as number[] }),
+  Concat: ({ attributes }, inputs, builder) =>
+    builder.add("Concat", inputs, { axis: attributes.axis as number }),
+  Slice: ({ attributes, inputs: [source] }, [x], builder) => {
+    const begin = attributes.begin as number[];
+    const size = attributes.size as number[];
+    const axes = begin.flatMap((_, i) => (size[i] === source!.shape[i] ? [] : [i]));
+    if (axes.length === 0) return builder.add("Identity", [x]);
+    return builder.add("Slice", [
+      x,
+      builder.ints(axes.map((i) => begin[i]!)),
+      builder.ints(axes.map((i) => begin[i]! + size[i]!)),
+      builder.ints(axes),
+    ]);
+  },
+  SplitV: ({ attributes }, [x], builder) => {
+    const sizes = attributes.sizes as number[];
+    const first = builder.add(
+      "Split",
+      [x, builder.ints(sizes)],
+      { axis: attributes.axis as number },
+      { outputs: sizes.length },
+    );
+    return sizes.map((_, i) => (i === 0 ? first : `${first}_${i}`));
+  },
+  Pack: ({ attributes }, inputs, builder) => {
+    const axis = builder.ints([attributes.axis as number]);
+    const parts = inputs.map((input) => builder.add("Unsqueeze", [input, axis]));
+    return builder.add("Concat", parts, { axis: attributes.axis as number });
+  },
+  Unpack: ({ attributes, outputs }, [x], builder) => {
+    const axis = attributes.axis as number;
+    const first = builder.add(
+      "Split",
+      [x, builder.ints(outputs.map(() => 1))],
+      { axis },
+      { outputs: outputs.length },
+    );
+    return outputs.map((_, i) =>
+      builder.add("Squeeze", [i === 0 ? first : `${first}_${i}`, builder.ints([axis])]),
+    );
+  },
+  PadV2: ({ attributes, outputs }, [x], builder) => {
+    const paddings = attributes.paddings as [number, number][];
+    const pads = [...paddings.map(([before]) => before), ...paddings.map(([, after]) => after)];
+    const value = builder.scalar((attributes.constantValue as number | undefined) ?? 0, outputs[0]!.dtype);
+    return builder.add("Pad", [x, builder.ints(pads), value], { mode: "constant" });
+  },
+  MirrorPad: ({ attributes }, [x], builder) => {
+    const paddings = attributes.paddings as [number, number][];
+    const pads = [...paddings.map(([before]) => before), ...paddings.map(([, after]) => after)];
+    // tfjs "symmetric" repeats the border pixel, which ONNX calls differently from numpy and lacks.
+    if (attributes.mode === "reflect") {
+      return builder.add("Pad", [x, builder.ints(pads)], { mode: "reflect" });
+    }
+    return symmetricPad(x!, paddings, builder);
+  },
+  Tile: ({ attributes }, [x], builder) =>
+    builder.add("Tile", [x, builder.ints(attributes.reps as number[])]),
+  BroadcastTo: ({ outputs }, [x], builder) =>
+    builder.add("Expand", [x, builder.ints(outputs[0]!.shape)]),
+  Reverse: ({ attributes }, [x], builder) => {
+    const axes = attributes.axes as number[];
+    return builder.add("Slice", [
+      x,
+      builder.ints(axes.map(() => -1)),
+      builder.ints(axes.map(() => BEFORE_FIRST)),
+      builder.ints(axes),
+      builder.ints(axes.map(() => -1)),
+    ]);
+  },
+  GatherV2: ({ attributes: { axis, batchDims }, inputs: [source, indices] }, [x, index], builder) => {
+    if (batchDims === 0) return builder.add("Gather", [x, index], { axis: axis as number });
+    // With batch dimensions ONNX knows GatherND, which picks along the axis that follows them.
+    const shape = indices!.shape;
+    if (axis !== batchDims) {
+      const moved = source!.shape.map((_, i) => i);
+      moved.splice(axis as number, 1);
+      moved.splice(batchDims as number, 0, axis as number);
+      const picked = builder.add(
+        "GatherND",
+        [
+          builder.add("Transpose", [x], { perm: moved }),
+          builder.add("Reshape", [builder.add("Cast", [index], { to: 7 }), builder.ints([...shape, 1])]),
+        ],
+        { batch_dims: batchDims as number },
+      );
+      // (batch, indices, between, after) back to (batch, between, indices, after)
+      const batch = batchDims as number;
+      const count = shape.length - batch;
+      const between = (axis as number) - batch;
+      const rank = source!.shape.length - 1 + count;
+      const order = Array.from({ length: rank }, (_, i) => {
+        if (i < batch || i >= batch + between + count) return i;
+        return i < batch + between ? i + count : i - between;
+      });
+      return builder.add("Transpose", [picked], { perm: order });
+    }
+    return builder.add(
+      "GatherND",
+      [x, builder.add("Reshape", [builder.add("Cast", [index], { to: 7 }), builder.ints([...shape, 1])])],
+      { batch_dims: batchDims as number },
+    );
+  },
+  OneHot: ({ attributes, outputs }, [indices], builder) => {
+    const { depth, onValue, offValue } = attributes as {
+      depth: number;
+      onValue?: number;
+      offValue?: number;
+    };
+    // ONNX Runtime has few combinations of types for it: int64 indices with float values is one.
+    const values = builder.constant(Float32Array.of(offValue ?? 0, onValue ?? 1), {
+      shape: [2],
+      dtype: "float32",
+    });
+    const wide = builder.add("Cast", [indices], { to: 7 });
+    const picked = builder.add("OneHot", [wide, builder.ints([depth]), values], { axis: -1 });
+    const dtype = outputs[0]!.dtype;
+    return dtype === "float32" ? picked : builder.add("Cast", [picked], { to: dtype === "int32" ? 6 : 9 });
+  },
+};
+
+function symmetricPad(
+  x: string,
+  paddings: readonly [number, number][],
+  builder: Parameters<LoweringTable[string]>[2],
+): string {
+  return paddings.reduce((padded, [before, after], axis) => {
+    const flip = (from: number, to: number) =>
+      builder.add("Slice", [
+        padded,
+        builder.ints([from]),
+        builder.ints([to]),
+        builder.ints([axis]),
+        builder.ints([-1]),
+      ]);
+    const parts = [
+      ...(before ? [flip(before - 1, BEFORE_FIRST)] : []),
+      padded,
+      ...(after ? [flip(-1, -after - 1)] : []),
+    ];
+    return parts.length === 1 ? padded : builder.add("Concat", parts, { axis });
+  }, x);
+}

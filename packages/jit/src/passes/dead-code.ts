@@ -1,0 +1,13 @@
+import type { Graph, Node, Value } from "../graph/graph.ts";
+
+/** Drops every node that no output needs. */
+export function removeDeadCode(graph: Graph): Graph {
+  const needed = new Set<Value>(graph.outputs.map(({ value }) => value));
+  const kept: Node[] = [];
+  for (const node of graph.nodes.toReversed()) {
+    if (!node.outputs.some((output) => needed.has(output))) continue;
+    for (const input of node.inputs) if (input) needed.add(input);
+    kept.push(node);
+  }
+  return { ...graph, nodes: kept.reverse() };
+}

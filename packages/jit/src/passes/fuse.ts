@@ -1,0 +1,45 @@
+import { sizeOf } from "@aligntok/core";
+import { countUses, FILL, type Graph, type Node, producersOf, rewrite, type Value } from "../graph/graph.ts";
+
+/** Joins operations that an engine can do in one pass over the memory. */
+export function fuse(graph: Graph): Graph {
+  const uses = countUses(graph);
+  const producers = producersOf(graph.nodes);
+  // Only a value that nobody else takes may disappear into its consumer.
+  const only = (value: Value | undefined, op: string) => {
+    const producer = value && uses.get(value) === 1 ? producers.get(value) : undefined;
+    return producer?.op === op ? producer : undefined;
+  };
+  return rewrite(graph, (node, emit) => {
+    const made = scaledProduct(node, only, producers) ?? sumOfSquares(node, only);
+    if (!made) return undefined;
+    emit(made);
+    // The new value takes over the old one's uses, for fusions further on.
+    made.outputs.forEach((output, i) => {
+      uses.set(output, uses.get(node.outputs[i]!) ?? 0);
+      producers.set(output, made);
+    });
+    return made.outputs;
+  });
+}
+
+type Only = (value: Value | undefined, op: string) => Node | undefined;
+
+/** (a b) * number: matrix products scale for free. */
+function scaledProduct(node: Node, only: Only, producers: Map<Value, Node>): Node | undefined {
+  if (node.op !== "Multiply") return undefined;
+  for (const [x, factor] of [node.inputs, node.inputs.toReversed()]) {
+    const fill = factor && producers.get(factor);
+    const product = only(x, "BatchMatMul");
+    if (fill?.op !== FILL || sizeOf(factor!.shape) !== 1 || !product) continue;
+    const alpha = ((product.attributes.alpha as number | undefined) ?? 1) * (fill.attributes.value as number);
+    return { ...product, attributes: { ...product.attributes, alpha }, outputs: [{ ...node.outputs[0]! }] };
+  }
+  return undefined;
+}
+
+/** sum(x^2), without a copy of x^2. */
+function sumOfSquares(node: Node, only: Only): Node | undefined {
+  const square = node.op === "Sum" ? only(node.inputs[0], "Square") : undefined;
+  return square && { ...node, op: "SumSquare", inputs: square.inputs, outputs: [{ ...node.outputs[0]! }] };
+}

@@ -1,0 +1,34 @@
+import type { NdArray } from "@aligntok/core";
+import { type Tensor, tensor, tidy } from "@tensorflow/tfjs-core";
+import { isArrayLeaf, isTensor, mapTree, type TensorSpec, type Tree, visitTree } from "../tree.ts";
+import type { Session } from "./compile.ts";
+
+/** Calls the function itself on the active tfjs backend: slow on the CPU backend, and what engines are compared with. */
+export function createReferenceSession(
+  fn: (inputs: never) => unknown,
+  inputSpecs: Tree<TensorSpec>,
+): Session {
+  return {
+    async run(feeds, into) {
+      const results = new Map<string, NdArray>();
+      tidy(() => {
+        const inputs = mapTree(inputSpecs, isArrayLeaf, (_, path) => {
+          const { data, shape, dtype } = feeds.get(path || "input")!;
+          return tensor(data as Float32Array, [...shape], dtype as "float32");
+        });
+        visitTree(fn(inputs as never), isTensor, (output, path) => {
+          results.set(`out:${path}`, read(output, into.get(`out:${path}`)));
+        });
+      });
+      return results;
+    },
+    dispose() {},
+  };
+}
+
+function read(output: Tensor, target: NdArray | undefined): NdArray {
+  const data = output.dataSync();
+  if (!target) return { dtype: output.dtype, shape: [...output.shape], data } as NdArray;
+  (target.data as Float32Array).set(data as Float32Array);
+  return target;
+}
