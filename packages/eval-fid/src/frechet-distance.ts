@@ -33,7 +33,7 @@ export interface FrechetDistance {
 /**
  * Fréchet distance of two sets; symmetric up to rounding, about 0 (1e-8 of the traces) for identical ones.
  *
- * Time grows with min(N, D)^3: 10 ms at 192, tens of seconds at 2048.
+ * Time grows with min(N, D)^3: about 10 ms at 192, about 10 s at 2048.
  *
  * @throws AlignTokError `bad-input` when extractors or widths differ, a set has fewer than 2 samples, or a value is not finite.
  */
