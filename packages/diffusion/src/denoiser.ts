@@ -1,5 +1,5 @@
 import { check, type Denoiser, ndarray, type Parameters } from "@aligntok/core";
-import { type Compiled, compile, spec, specOf } from "@aligntok/jit";
+import { compile, spec, specOf } from "@aligntok/jit";
 import * as tf from "@tensorflow/tfjs-core";
 import { checkParameters } from "./diffusion-model.ts";
 import { applyLightningDit, type LightningDitConfig } from "./lightningdit.ts";
@@ -26,14 +26,14 @@ export function createDenoiser(
 ): CompiledDenoiser {
   checkParameters(config, params, "createDenoiser");
   const { inputSize: side, inChannels: channels } = config;
-  const compiled = new Map<number, Promise<Compiled>>();
+  const compiled = new Map<number, ReturnType<typeof compileFor>>();
 
-  function compileFor(count: number): Promise<Compiled> {
+  function compileFor(count: number) {
     return compile(
       ({ params, latents, times, labels }) => {
-        const x = tf.transpose(latents as tf.Tensor4D, [0, 3, 1, 2]); // (B,C,S,S)
-        const v = applyLightningDit(config, params, x, times as tf.Tensor1D, labels as tf.Tensor1D);
-        return tf.transpose(v, [0, 2, 3, 1]);
+        const x = tf.transpose(latents, [0, 3, 1, 2]); // (B,C,S,S)
+        const velocity = applyLightningDit(config, params, x, times, labels);
+        return tf.transpose(velocity, [0, 2, 3, 1]);
       },
       {
         params: specOf(params),

@@ -189,10 +189,10 @@ export function initLightningDit(config: LightningDitConfig, random: Random): Pa
 export function applyLightningDit(
   config: LightningDitConfig,
   params: TensorParameters,
-  x: tf.Tensor4D,
-  t: tf.Tensor1D,
-  y: tf.Tensor1D,
-): tf.Tensor4D {
+  x: tf.Tensor,
+  t: tf.Tensor,
+  y: tf.Tensor,
+): tf.Tensor {
   const positions = weightOf(params, "pos_embed");
   let h = tf.add(patchEmbed(params, "x_embedder.proj", x, config.patchSize), positions); // (B,T,W)
   const c = silu(tf.add(embedTime(params, t), embedLabel(params, y))); // (B,W); every use starts with SiLU
@@ -200,13 +200,13 @@ export function applyLightningDit(
   return unpatchify(config, applyFinalLayer(config, params, h, c)); // (B,C,S,S)
 }
 
-function embedTime(params: TensorParameters, t: tf.Tensor1D): tf.Tensor {
+function embedTime(params: TensorParameters, t: tf.Tensor): tf.Tensor {
   const hidden = silu(linear(params, "t_embedder.mlp.0", timestepEmbedding(t))); // t itself, not 1000 t
   return linear(params, "t_embedder.mlp.2", hidden); // (B,W)
 }
 
-function embedLabel(params: TensorParameters, y: tf.Tensor1D): tf.Tensor {
-  return tf.gather(weightOf(params, "y_embedder.embedding_table.weight"), y); // (B,W)
+function embedLabel(params: TensorParameters, y: tf.Tensor): tf.Tensor {
+  return tf.gather(weightOf(params, "y_embedder.embedding_table.weight"), y as tf.Tensor1D); // (B,W)
 }
 
 /** Attention and feed-forward, each modulated and gated by the condition c (B,W). h: (B,T,W) to the same. */
@@ -272,7 +272,7 @@ function modulate(x: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor | undefined):
 }
 
 /** (B, T, p·p·C), the channel running fastest, to (B, C, S, S). */
-function unpatchify(config: LightningDitConfig, x: tf.Tensor): tf.Tensor4D {
+function unpatchify(config: LightningDitConfig, x: tf.Tensor): tf.Tensor {
   const { inChannels: c, inputSize, patchSize: p } = config;
   const side = inputSize / p;
   const grid = tf.reshape(x, [-1, side, side, p, p, c]); // (B, row, column, y, x, C)

@@ -183,8 +183,8 @@ export async function trainDiffusion(options: TrainDiffusionOptions): Promise<Di
   return model;
 }
 
-function toNchw(x: tf.Tensor): tf.Tensor4D {
-  return tf.transpose(x as tf.Tensor4D, [0, 3, 1, 2]);
+function toNchw(x: tf.Tensor): tf.Tensor {
+  return tf.transpose(x, [0, 3, 1, 2]);
 }
 
 /** The items at positions `start` to `start + count` of one random order of all items after another. */

@@ -67,26 +67,26 @@ export function drawTransport(
  * of 1 - cos(v, x_1 - x_0) taken over channels (axis 1). `latents` and `noise` are (B, C, H, W), `times` (B).
  */
 export function flowMatchingLoss(
-  velocity: (x: tf.Tensor4D, t: tf.Tensor1D) => tf.Tensor4D,
+  velocity: (x: tf.Tensor, t: tf.Tensor) => tf.Tensor,
   inputs: {
-    readonly latents: tf.Tensor4D;
-    readonly noise: tf.Tensor4D;
-    readonly times: tf.Tensor1D;
+    readonly latents: tf.Tensor;
+    readonly noise: tf.Tensor;
+    readonly times: tf.Tensor;
   },
   options: {
     /** Whether to add the cosine term, with weight 1. @default false */
     readonly cosine?: boolean;
   } = {},
-): { loss: tf.Scalar; mse: tf.Scalar } {
+): { loss: tf.Tensor; mse: tf.Tensor } {
   const { latents, noise, times } = inputs;
   const t = tf.reshape(times, [-1, 1, 1, 1]);
-  const x = tf.add(tf.mul(latents, t), tf.mul(noise, tf.sub(1, t))) as tf.Tensor4D;
+  const x = tf.add(tf.mul(latents, t), tf.mul(noise, tf.sub(1, t)));
   const target = tf.sub(latents, noise);
   const predicted = velocity(x, times);
-  const mse = tf.mean(tf.square(tf.sub(predicted, target))) as tf.Scalar;
+  const mse = tf.mean(tf.square(tf.sub(predicted, target)));
   if (!options.cosine) return { loss: mse, mse };
   const distance = tf.mean(tf.sub(1, cosineSimilarity(predicted, target)));
-  return { loss: tf.add(mse, distance) as tf.Scalar, mse };
+  return { loss: tf.add(mse, distance), mse };
 }
 
 /** (B, C, H, W) twice to (B, H, W); norms below 1e-8 count as 1e-8, as in PyTorch. */

@@ -1,6 +1,4 @@
-import { fileURLToPath } from "node:url";
-import { readSafetensors } from "@aligntok/checkpoint";
-import { createRandom, type NdArray, ndarray, type Parameters } from "@aligntok/core";
+import { createRandom, type NdArray } from "@aligntok/core";
 import { valueAndGrad } from "@aligntok/jit";
 import * as tf from "@tensorflow/tfjs-core";
 import "@tensorflow/tfjs-backend-cpu";
@@ -17,7 +15,7 @@ import {
   lightningDitSizes,
 } from "../src/lightningdit.ts";
 import { flowMatchingLoss } from "../src/transport.ts";
-import { draw } from "./draws.ts";
+import { draw, goldenParameters, readGolden } from "./golden.ts";
 
 const tiny: LightningDitConfig = {
   ...lightningDitDefaults,
@@ -120,14 +118,8 @@ describe("initLightningDit", () => {
 });
 
 describe.each(["default", "qknorm", "plain", "woshift"])("the %s model in PyTorch", (variant) => {
-  const path = fileURLToPath(
-    new URL(`fixtures/lightningdit-${variant}.safetensors`, import.meta.url),
-  );
-
   it("has the same velocity, loss and gradients", async () => {
-    const { tensors, metadata } = await readSafetensors(path);
-    const golden = tensors as Record<string, NdArray<"float32">>;
-    const config = JSON.parse(metadata.config!) as LightningDitConfig;
+    const { config, golden } = await readGolden(variant);
     const params = goldenParameters(config);
     const size = [2, config.inChannels, config.inputSize, config.inputSize] as const;
     const latent = (seed: number) =>
@@ -151,7 +143,7 @@ describe.each(["default", "qknorm", "plain", "woshift"])("the %s model in PyTorc
         const { loss, mse } = flowMatchingLoss(
           (x, t) => {
             velocity = applyLightningDit(config, { ...weights, ...fixed }, x, t, y);
-            return velocity as tf.Tensor4D;
+            return velocity;
           },
           { latents, noise, times },
           { cosine: true },
@@ -179,26 +171,6 @@ describe.each(["default", "qknorm", "plain", "woshift"])("the %s model in PyTorc
     }
   });
 });
-
-/** The weights of tools/golden/diffusion-lightningdit.py, beside the position tables. */
-function goldenParameters(config: LightningDitConfig): Parameters {
-  const initial = initLightningDit(config, createRandom(0));
-  const names = Object.keys(initial)
-    .filter((name) => !isFixedParameter(name))
-    .sort();
-  const drawn = names.map((name, i) => {
-    const { shape } = initial[name]!;
-    const offset = name.includes("norm") ? 1 : 0;
-    return [
-      name,
-      ndarray(
-        draw(i, shape).map((x) => x + offset),
-        shape,
-      ),
-    ];
-  });
-  return { ...initial, ...Object.fromEntries(drawn) };
-}
 
 /** Relative to the largest value: 1e-4. */
 function expectClose(got: ArrayLike<number>, { data }: NdArray<"float32">, name = ""): void {
