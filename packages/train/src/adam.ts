@@ -62,6 +62,7 @@ export function createAdamW(parameters: FlatParameters, options: AdamWOptions = 
     beta1 >= 0 && beta1 < 1 && beta2 >= 0 && beta2 < 1,
     () => `betas: expected two numbers in [0, 1), got ${betas}`,
   );
+  check(eps > 0, () => `eps: expected a positive number, got ${eps}`);
   check(
     !ema || ema.parameters.flat.length === parameters.flat.length,
     () =>
@@ -81,6 +82,13 @@ export function createAdamW(parameters: FlatParameters, options: AdamWOptions = 
       () => `gradients: expected ${parameters.flat.length} elements, got ${gradients.length}`,
     );
     steps++;
+    const arrays: StepArrays = {
+      parameters: parameters.flat,
+      gradients,
+      first: first.flat,
+      second: second.flat,
+      average: ema?.parameters.flat,
+    };
     const rootCorrection = Math.sqrt(1 - beta2 ** steps);
     const firstCorrection = 1 - beta1 ** steps;
     for (const { start, end, lrScale, weightDecay } of ranges) {
@@ -90,16 +98,12 @@ export function createAdamW(parameters: FlatParameters, options: AdamWOptions = 
         keep: 1 - rate * weightDecay,
         size: (rate / firstCorrection) * rootCorrection,
         eps: eps * rootCorrection,
-        gain1: 1 - beta1,
+        beta1,
         beta2,
         scale,
+        averageGain: ema ? 1 - ema.decay : 0,
       };
-      const arrays = [parameters.flat, gradients, first.flat, second.flat] as const;
-      if (ema) {
-        stepRangeWithEma(...arrays, ema.parameters.flat, 1 - ema.decay, start, end, constants);
-      } else {
-        stepRange(...arrays, start, end, constants);
-      }
+      stepRange(arrays, constants, start, end);
     }
   }
 
@@ -177,57 +181,64 @@ function computeRanges(
   return ranges;
 }
 
+interface StepArrays {
+  readonly parameters: Float32Array;
+  readonly gradients: Float32Array;
+  readonly first: Float32Array;
+  readonly second: Float32Array;
+  readonly average: Float32Array | undefined;
+}
+
 interface StepConstants {
   readonly keep: number;
   readonly size: number;
   readonly eps: number;
-  readonly gain1: number;
+  readonly beta1: number;
   readonly beta2: number;
   readonly scale: number;
+  readonly averageGain: number;
 }
 
-// The two loops differ in one line; a branch in the loop would cost every element of the common case.
-
+/**
+ * m = beta1 m + (1 - beta1) g, v = beta2 v + (1 - beta2) g^2, p = keep p - size m / (sqrt(v) + eps),
+ * average = average + averageGain (p - average) over [start, end), with g = scale gradients.
+ *
+ * The loop is bound by arithmetic, not by memory. Two elements at a time share one division,
+ * a / x = a y / (x y), and one loop overhead: 59 instead of 73 ms for 22 million parameters.
+ * At an odd end both are the same element, so everything is read before anything is written.
+ */
 function stepRange(
-  p: Float32Array,
-  g: Float32Array,
-  m: Float32Array,
-  v: Float32Array,
+  { parameters: p, gradients: g, first: m, second: v, average }: StepArrays,
+  { keep, size, eps, beta1, beta2, scale, averageGain }: StepConstants,
   start: number,
   end: number,
-  { keep, size, eps, gain1, beta2, scale }: StepConstants,
 ): void {
-  const gain2 = 1 - beta2;
-  for (let i = start; i < end; i++) {
-    const gradient = g[i]! * scale;
-    const first = m[i]! + (gradient - m[i]!) * gain1;
-    const second = v[i]! * beta2 + gradient * gradient * gain2;
-    m[i] = first;
-    v[i] = second;
-    p[i] = p[i]! * keep - (size * first) / (Math.sqrt(second) + eps);
-  }
-}
-
-function stepRangeWithEma(
-  p: Float32Array,
-  g: Float32Array,
-  m: Float32Array,
-  v: Float32Array,
-  average: Float32Array,
-  averageGain: number,
-  start: number,
-  end: number,
-  { keep, size, eps, gain1, beta2, scale }: StepConstants,
-): void {
-  const gain2 = 1 - beta2;
-  for (let i = start; i < end; i++) {
-    const gradient = g[i]! * scale;
-    const first = m[i]! + (gradient - m[i]!) * gain1;
-    const second = v[i]! * beta2 + gradient * gradient * gain2;
-    m[i] = first;
-    v[i] = second;
-    const value = Math.fround(p[i]! * keep - (size * first) / (Math.sqrt(second) + eps));
-    p[i] = value;
-    average[i] = average[i]! + (value - average[i]!) * averageGain;
+  const gain1 = (1 - beta1) * scale;
+  const gain2 = (1 - beta2) * scale * scale;
+  for (let i = start; i < end; i += 2) {
+    const j = i + 1 < end ? i + 1 : i;
+    const gradient0 = g[i]!;
+    const gradient1 = g[j]!;
+    const first0 = m[i]! * beta1 + gradient0 * gain1;
+    const first1 = m[j]! * beta1 + gradient1 * gain1;
+    const second0 = v[i]! * beta2 + gradient0 * gradient0 * gain2;
+    const second1 = v[j]! * beta2 + gradient1 * gradient1 * gain2;
+    const root0 = Math.sqrt(second0) + eps;
+    const root1 = Math.sqrt(second1) + eps;
+    const shared = size / (root0 * root1);
+    const value0 = Math.fround(p[i]! * keep - first0 * root1 * shared);
+    const value1 = Math.fround(p[j]! * keep - first1 * root0 * shared);
+    m[i] = first0;
+    m[j] = first1;
+    v[i] = second0;
+    v[j] = second1;
+    p[i] = value0;
+    p[j] = value1;
+    if (average !== undefined) {
+      const average0 = average[i]! + (value0 - average[i]!) * averageGain;
+      const average1 = average[j]! + (value1 - average[j]!) * averageGain;
+      average[i] = average0;
+      average[j] = average1;
+    }
   }
 }
