@@ -80,7 +80,9 @@ def main(folder):
         exif = Image.Exif()
         exif[0x0112] = orientation
         save(f"exif-{orientation}.jpg", rgb, quality=90, exif=exif)
+    # sRGB with red and green exchanged: whoever applies the profile gets other colours
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    profile = profile.replace(b"rXYZ", b"????").replace(b"gXYZ", b"rXYZ").replace(b"????", b"gXYZ")
     save("profile.jpg", rgb, quality=90, icc_profile=profile)
     save("rgb.png", rgb)
     save("gray.png", gray)
