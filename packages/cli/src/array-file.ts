@@ -46,7 +46,7 @@ export async function createArrayFile(path: string, content: ArrayFileContent): 
   const file = await open(temporary, "w");
   let left = sizeOf(content.shape);
   let done = false;
-  await write(file, npy ? npyHeader(content.shape) : safetensorsHeader(content));
+  await write(file, npy ? npyHeader(content.shape, "<f4") : safetensorsHeader(content));
   return {
     async append(values) {
       left -= values.length;
@@ -70,9 +70,9 @@ export async function createArrayFile(path: string, content: ArrayFileContent): 
 }
 
 /** NumPy's format 1.0: magic, version, length, a Python dict padded to a multiple of 64 bytes. */
-export function npyHeader(shape: readonly number[]): Uint8Array {
+export function npyHeader(shape: readonly number[], descr: "<f4" | "<i4" | "|u1"): Uint8Array {
   const tuple = shape.length === 1 ? `${shape[0]},` : shape.join(", ");
-  const dict = `{'descr': '<f4', 'fortran_order': False, 'shape': (${tuple}), }`;
+  const dict = `{'descr': '${descr}', 'fortran_order': False, 'shape': (${tuple}), }`;
   const length = Math.ceil((10 + dict.length + 1) / 64) * 64 - 10;
   const prefix = [0x93, ...Buffer.from("NUMPY"), 1, 0, length & 255, length >> 8];
   return Buffer.concat([Buffer.from(prefix), Buffer.from(`${dict.padEnd(length - 1)}\n`)]);
@@ -98,12 +98,14 @@ function safetensorsHeader({ shape, keys, labels }: ArrayFileContent): Uint8Arra
   return Buffer.concat([length, padded]);
 }
 
-async function write(file: FileHandle, bytes: Uint8Array): Promise<void> {
+/** Writes all of the bytes, wherever the file stands. */
+export async function write(file: FileHandle, bytes: Uint8Array): Promise<void> {
   for (let offset = 0; offset < bytes.length; ) {
     offset += (await file.write(bytes, offset)).bytesWritten;
   }
 }
 
-function bytesOf(array: Float32Array | Int32Array): Uint8Array {
+/** The bytes of a typed array, without copying. */
+export function bytesOf(array: Float32Array | Int32Array): Uint8Array {
   return new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
 }

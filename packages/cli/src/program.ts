@@ -1,6 +1,8 @@
 import { Command, CommanderError } from "commander";
 import { doctorCommand } from "./commands/doctor.ts";
 import { featuresCommand } from "./commands/features.ts";
+import { reconstructCommand } from "./commands/reconstruct.ts";
+import { sampleCommand } from "./commands/sample.ts";
 import { describeFailure } from "./failure.ts";
 import { versionOf } from "./version.ts";
 
@@ -13,6 +15,8 @@ export function createProgram(): Command {
     .helpCommand(false)
     .showHelpAfterError(false)
     .addCommand(featuresCommand())
+    .addCommand(reconstructCommand())
+    .addCommand(sampleCommand())
     .addCommand(doctorCommand())
     .addHelpText(
       "after",

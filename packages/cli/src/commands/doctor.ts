@@ -73,11 +73,7 @@ async function examine(_options: unknown, { threads, answer }: Session): Promise
 async function engineParts(): Promise<Part[]> {
   const { engines } = await import("@aligntok/jit");
   const reports = await engines();
-  return reports.map(({ name, available, reason, version }) => ({
-    name,
-    available,
-    detail: available ? (version ?? "available") : (reason ?? "not available"),
-  }));
+  return reports.map(({ name, available, detail }) => ({ name, available, detail }));
 }
 
 function optionalParts(): Part[] {

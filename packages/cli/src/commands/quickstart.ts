@@ -1,0 +1,89 @@
+import { join } from "node:path";
+import type { Logger, OnProgress } from "@aligntok/core";
+import { Command, Option } from "commander";
+import { defineAction, type Engine, realNumber, type Session } from "../session.ts";
+
+/** What a quickstart run is a function of, and how it talks to its caller. */
+export interface QuickstartOptions {
+  /** Run folder, made where absent; a run that was interrupted there continues. */
+  readonly out: string;
+  /** Nominal minutes: scales the number of steps by a fixed rule, never by the clock. */
+  readonly minutes: number;
+  /** Images instead of the sample photographs: folder, glob or tar shards. */
+  readonly images?: string;
+  /** Encoder instead of the embedded one: a folder. */
+  readonly encoder?: string;
+  readonly seed: number;
+  readonly engine: Engine;
+  readonly threads?: number;
+  readonly signal: AbortSignal;
+  readonly onProgress: OnProgress;
+  readonly log: Logger;
+}
+
+/** What to print when it is done; `metrics` is the content of metrics.json. */
+export interface QuickstartResult {
+  readonly metrics: object;
+  /** The outcome in plain words, one line each. */
+  readonly summary: readonly string[];
+}
+
+interface ParsedOptions {
+  readonly out: string;
+  readonly minutes: number;
+  readonly images?: string;
+  readonly encoder?: string;
+}
+
+export function quickstartCommand(
+  run: (options: QuickstartOptions) => Promise<QuickstartResult>,
+): Command {
+  const command = new Command("quickstart")
+    .summary("the whole method on sample photographs, in minutes")
+    .description(
+      "Runs the whole method on the sample photographs, without a network: a pretrained encoder becomes a tokenizer " +
+        "in three stages, a diffusion transformer generates images from it, and report.html shows what came of it.",
+    )
+    .option("--out <folder>", "run folder; an interrupted run there continues", "runs/quickstart")
+    .addOption(
+      new Option(
+        "--minutes <n>",
+        "nominal minutes on two cores; scales the steps (1: smoke test, 60: good pictures)",
+      )
+        .argParser(realNumber(0, true))
+        .default(10),
+    )
+    .option(
+      "--images <path>",
+      "your images: a folder (sub-folders are classes), glob or tar shards",
+    )
+    .option("--encoder <folder>", "your encoder: config.json and model.safetensors")
+    .addHelpText(
+      "after",
+      `
+A result does not depend on the speed of the machine, and the same command on the same machine gives the same metrics.
+
+Examples:
+  aligntok quickstart
+  aligntok quickstart --minutes 1 --out runs/smoke
+  aligntok quickstart --images photos --encoder dinov2-small --minutes 60 --out runs/mine`,
+    );
+  return defineAction(command, async (options: ParsedOptions, session: Session) => {
+    const { out, minutes, images, encoder } = options;
+    const { seed, engine, threads, signal, onProgress, log, answer } = session;
+    const { metrics, summary } = await run({
+      out,
+      minutes,
+      ...(images !== undefined && { images }),
+      ...(encoder !== undefined && { encoder }),
+      seed,
+      engine,
+      ...(threads !== undefined && { threads }),
+      signal,
+      onProgress,
+      log,
+    });
+    const report = join(out, "report.html");
+    answer([...summary, `report: ${report}`], { out, report, metrics });
+  });
+}

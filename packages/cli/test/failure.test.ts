@@ -1,0 +1,41 @@
+import { AlignTokError } from "@aligntok/core";
+import { expect, test } from "vitest";
+import { describeFailure } from "../src/failure.ts";
+
+test.each([
+  ["bad-input", 2],
+  ["bad-format", 2],
+  ["not-found", 2],
+  ["unsupported", 2],
+  ["unavailable", 1],
+  ["io", 1],
+  ["diverged", 1],
+  ["aborted", 130],
+] as const)("%s ends with %d", (code, exitCode) => {
+  expect(describeFailure(new AlignTokError(code, "what: expected a.\n  do b"))).toEqual({
+    exitCode,
+    message: "what: expected a. do b",
+  });
+});
+
+test("a full disk says so and what to do", () => {
+  const error = Object.assign(new Error("ENOSPC: write"), { code: "ENOSPC" });
+  expect(describeFailure(error)).toEqual({
+    exitCode: 1,
+    message: "the disk is full. free some space and run the same command again",
+  });
+});
+
+test("a missing file is named and counts as bad input", () => {
+  const error = Object.assign(new Error("ENOENT"), { code: "ENOENT", path: "a/b.npy" });
+  const { exitCode, message } = describeFailure(error);
+  expect(exitCode).toBe(2);
+  expect(message).toMatch(/^a\/b\.npy: no such file/);
+});
+
+test("an unexpected error fails with 1, on one line", () => {
+  const { exitCode, message } = describeFailure(new TypeError("x is\nnot a function"));
+  expect(exitCode).toBe(1);
+  expect(message).toContain("x is not a function");
+  expect(message).toContain("--log-level debug");
+});
