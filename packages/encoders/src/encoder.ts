@@ -4,14 +4,13 @@ import {
   type Encoder,
   type Images,
   type NdArray,
+  ndarray,
   type Parameters,
   type Random,
   rows,
   zeros,
 } from "@aligntok/core";
-import { type Compiled, compile, spec, specOf } from "@aligntok/jit";
-import type { TensorParameters } from "@aligntok/nn";
-import type { Tensor } from "@tensorflow/tfjs-core";
+import { compile, spec, specOf } from "@aligntok/jit";
 import { resamplePositions } from "./position-embedding.ts";
 import { preprocess } from "./preprocess.ts";
 import { applyViT, initViT, type ViTConfig } from "./vit.ts";
@@ -53,7 +52,7 @@ export function bindEncoder(
   );
   const { patchSize, width } = config;
   const prefixTokens = 1 + config.registers;
-  const graphs = new Map<string, Promise<Compiled>>();
+  const graphs = new Map<string, ReturnType<typeof compileFor>>();
   const grids = new Map<string, Parameters>();
 
   function parametersFor(grid: readonly [number, number]): Parameters {
@@ -63,18 +62,17 @@ export function bindEncoder(
     return known;
   }
 
-  function graphFor(shape: readonly number[], weights: Parameters): Promise<Compiled> {
+  function compileFor(shape: readonly number[], weights: Parameters) {
+    return compile(
+      ({ params, images }) => applyViT(config, params, preprocess(config, images)),
+      { params: specOf(weights), images: spec(shape) },
+      engine,
+    );
+  }
+
+  function graphFor(shape: readonly number[], weights: Parameters) {
     const key = shape.join("x");
-    const known =
-      graphs.get(key) ??
-      compile(
-        (inputs) => {
-          const { params, images } = inputs as { params: TensorParameters; images: Tensor };
-          return applyViT(config, params, preprocess(config, images));
-        },
-        { params: specOf(weights), images: spec(shape) },
-        engine,
-      );
+    const known = graphs.get(key) ?? compileFor(shape, weights);
     graphs.set(key, known);
     known.catch(() => graphs.delete(key));
     return known;
@@ -100,9 +98,9 @@ export function bindEncoder(
       const size = left >= batchSize ? batchSize : 2 ** Math.floor(Math.log2(left));
       const batch = rows(images, start, start + size);
       const graph = await graphFor(batch.shape, weights);
-      const pixels = { dtype: "float32", shape: batch.shape, data: Float32Array.from(batch.data) };
+      const pixels = ndarray(Float32Array.from(batch.data), batch.shape);
       await graph.run(
-        { params: weights, images: pixels as NdArray<"float32"> },
+        { params: weights, images: pixels },
         { into: rows(tokens, start, start + size) },
       );
       start += size;
