@@ -69,7 +69,7 @@ export function readError(path: string, error: unknown): AlignTokError {
 
 function fileSource(file: FileHandle, name: string, size: number): ByteSource {
   let position = 0;
-  let window = new Uint8Array(0);
+  let window: Uint8Array = new Uint8Array(0);
   let windowStart = 0;
   return {
     name,
@@ -78,7 +78,7 @@ function fileSource(file: FileHandle, name: string, size: number): ByteSource {
       const inside = position >= windowStart && position + length <= windowStart + window.length;
       if (!inside) {
         const filled = Math.min(Math.max(length, windowSize), size - position);
-        const buffer = Buffer.alloc(filled);
+        const buffer = new Uint8Array(filled);
         const { bytesRead } = await file.read(buffer, 0, filled, position);
         window = buffer.subarray(0, bytesRead);
         windowStart = position;

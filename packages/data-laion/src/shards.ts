@@ -90,10 +90,13 @@ async function indexShard(shard: Shard, options: ShardOptions): Promise<IndexedS
     : await openByteSource(shard.path);
   let cut = false;
 
-  /** The walk, ended quietly at damage where that is wanted. */
-  async function* entries(): AsyncGenerator<TarEntry, void> {
+  /** The files with the bytes of the labels among them, ended quietly at damage where that is wanted. */
+  async function* entries(): AsyncGenerator<TarEntry & { readonly classText?: string }, void> {
     try {
-      yield* walkTar(source);
+      for await (const entry of walkTar(source)) {
+        const isClass = entry.kind === "file" && /\.cls$/i.test(entry.name) && entry.size < 64;
+        yield isClass ? { ...entry, classText: text(await entry.read()) } : entry;
+      }
     } catch (error) {
       const damage = AlignTokError.isInstance(error) && error.code === "bad-format";
       if (!damage || options.damaged !== "keep") throw error;
@@ -103,7 +106,7 @@ async function indexShard(shard: Shard, options: ShardOptions): Promise<IndexedS
 
   const samples: IndexedSample[] = [];
   let last: string | undefined;
-  for await (const { key, files } of groupMembers(withClasses(entries()), shard.path)) {
+  for await (const { key, files } of groupMembers(entries(), shard.path)) {
     last = key;
     const extension = pickImage(key, files, options.image);
     if (extension === undefined) continue;
@@ -112,7 +115,8 @@ async function indexShard(shard: Shard, options: ShardOptions): Promise<IndexedS
       return member && { shard, member: member.name, offset: member.offset, size: member.size };
     };
     const caption = place("txt");
-    const label = files.get("cls")?.label;
+    const cls = files.get("cls");
+    const label = cls && parseLabel(cls.classText, `${shard.path}: ${cls.name}`);
     samples.push({
       key,
       image: place(extension)!,
@@ -124,26 +128,12 @@ async function indexShard(shard: Shard, options: ShardOptions): Promise<IndexedS
   return samples;
 }
 
-/** Reads the labels while the walk passes them. */
-async function* withClasses(
-  entries: AsyncIterable<TarEntry>,
-): AsyncGenerator<TarEntry & { readonly label?: number }, void> {
-  for await (const entry of entries) {
-    const isClass = entry.kind === "file" && /\.cls$/i.test(entry.name);
-    if (isClass) yield { ...entry, label: await readLabel(entry) };
-    else yield entry;
-  }
-}
-
-async function readLabel(entry: TarEntry): Promise<number> {
-  const label = entry.size <= 64 ? text(await entry.read()) : `${entry.size} bytes`;
-  if (!/^\d{1,9}$/.test(label)) {
-    throw new AlignTokError(
-      "bad-format",
-      `${entry.name}: expected a class index in digits, got ${JSON.stringify(label)}`,
-    );
-  }
-  return Number(label);
+function parseLabel(classText = "a longer file", where: string): number {
+  if (/^\d{1,9}$/.test(classText)) return Number(classText);
+  throw new AlignTokError(
+    "bad-format",
+    `${where}: expected a class index in digits, got ${JSON.stringify(classText)}`,
+  );
 }
 
 /** The extension of a sample's image; keys that end in `/` are hidden files, such as macOS's `._photo.jpg`. */

@@ -13,7 +13,7 @@ import {
 
 /** A member of an archive with its bytes. */
 export interface TarMember {
-  /** Path inside the archive. */
+  /** Path inside the archive, of a directory without the slash at its end. */
   readonly name: string;
   /** `other`: links, devices, fifos. */
   readonly kind: TarKind;
@@ -109,7 +109,8 @@ export async function* walkTar(source: ByteSource): AsyncGenerator<TarEntry, voi
       for (const key of records.keys()) {
         if (key.startsWith("GNU.sparse.")) throw sparse(where, header.name);
       }
-      const name = records.get("path") ?? header.name;
+      const fullName = records.get("path") ?? header.name;
+      const name = header.kind === "directory" ? fullName.replace(/\/+$/, "") : fullName;
       const size = hasBody(block) ? sizeOf(records.get("size"), header.size, where) : 0;
       let taken = false;
       yield {
@@ -132,9 +133,11 @@ export async function* walkTar(source: ByteSource): AsyncGenerator<TarEntry, voi
           return data;
         },
       };
-      const passed = taken ? size : await source.skip(size);
-      if (passed < size) throw truncated(`${source.name}: ${name}`, "its data", size, passed);
-      await source.skip(padded(size) - size); // a missing padding of the last member harms nothing
+      const before = taken ? size : 0;
+      const passed = before + (await source.skip(padded(size) - before));
+      if (passed < padded(size)) {
+        throw truncated(`${source.name}: ${name}`, "its data", padded(size), passed);
+      }
       position += padded(size);
     }
   } finally {
@@ -158,7 +161,9 @@ async function readMetadata(
     );
   }
   const body = await source.read(padded(size));
-  if (body.length < size) throw truncated(where, "names and attributes", size, body.length);
+  if (body.length < padded(size)) {
+    throw truncated(where, "names and attributes", padded(size), body.length);
+  }
   return body.subarray(0, size);
 }
 
