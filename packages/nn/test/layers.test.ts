@@ -1,10 +1,9 @@
-import { fileURLToPath } from "node:url";
-import { readSafetensors } from "@aligntok/checkpoint";
-import { AlignTokError, type NdArray } from "@aligntok/core";
+import { AlignTokError } from "@aligntok/core";
 import * as tf from "@tensorflow/tfjs-core";
 import "@tensorflow/tfjs-backend-cpu";
 import { beforeAll, describe, expect, test } from "vitest";
 import * as nn from "../src/index.ts";
+import { readGolden } from "./golden.ts";
 
 type Layer = (params: nn.TensorParameters, x: tf.Tensor) => tf.Tensor;
 
@@ -32,13 +31,11 @@ const layers: Readonly<Record<string, Layer>> = {
   timestepEmbedding: (_, x) => nn.timestepEmbedding(x, { width: 8 }),
 };
 
-const fixtures = fileURLToPath(new URL("./fixtures/layers.safetensors", import.meta.url));
-let golden: Readonly<Record<string, NdArray<"float32">>>;
+const golden = readGolden("layers.safetensors");
 
 beforeAll(async () => {
   tf.enableProdMode(); // no notice about faster backends
   await tf.setBackend("cpu");
-  golden = (await readSafetensors(fixtures)).tensors as typeof golden;
 });
 
 function largestDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {
