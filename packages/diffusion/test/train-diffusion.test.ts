@@ -79,7 +79,7 @@ describe("trainDiffusion", () => {
     );
     const options = {
       ...{ config, latents, flipped, labels, batchSize: 4, steps: 9, seed: 5, logEvery: 3 },
-      ...{ maxGradNorm: 0.5, cosine: true, checkpointEvery: 2 },
+      ...{ maxGradNorm: 0.5, cosine: true },
     };
     const [whole, parts] = [join(root, "whole"), join(root, "parts")];
     await trainDiffusion({ ...options, folder: whole });
