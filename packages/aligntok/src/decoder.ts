@@ -1,0 +1,213 @@
+/**
+ * The convolutional decoder: latents to an image.
+ *
+ * Paper: Rombach et al. 2022 (LDM), as used by VA-VAE (Yao et al. 2025) and AlignTok. Upstream:
+ * hustvl/LightningDiT at 2725fed, `tokenizer/autoencoder.py`. Difference: `pixelShuffle`, which is 1 upstream.
+ * Keys: `post_quant_conv.*`, `decoder.*`, as upstream.
+ *
+ * N images, d channels of the latent, h x w its size, C channels of a level.
+ */
+import { check, type Parameters, type Random } from "@aligntok/core";
+import { attention, upsampleNearest2x } from "@aligntok/jit";
+import {
+  constant,
+  conv2d,
+  groupNorm,
+  pixelShuffle,
+  type TensorParameters,
+  torchLinear,
+} from "@aligntok/nn";
+import { add, reshape, type Tensor, transpose } from "@tensorflow/tfjs-core";
+
+export interface DecoderConfig {
+  /** Channels d of the latent. */
+  readonly latent: number;
+  /** Channels of the last level, the one of the highest resolution. */
+  readonly channels: number;
+  /** Channels of each level as multiples of `channels`, highest resolution first; one level fewer upsamplings. */
+  readonly multipliers: readonly number[];
+  /** Residual blocks of a level, less one: upstream's decoder has `blocks + 1` of them. */
+  readonly blocks: number;
+  /** Levels whose blocks are followed by attention, as indices into `multipliers`. @default none */
+  readonly attention?: readonly number[];
+  /** Groups of every normalisation. @default 32 */
+  readonly groups?: number;
+  /** Works at 1/r of the resolution and ends in a pixel shuffle by r: cheap small decoders. @default 1 */
+  readonly pixelShuffle?: number;
+}
+
+/**
+ * Configurations by name, all for f = 16. `f16d32` is VA-VAE's and the paper's ("about 42M": 41.418 million weights
+ * under `decoder.`), `f16d64` its variant of 64 channels (41.565); `small` (8.2) and `tiny` (2.5) are ours.
+ */
+export const decoderSizes = {
+  f16d32: {
+    latent: 32,
+    channels: 128,
+    multipliers: [1, 1, 2, 2, 4],
+    blocks: 2,
+    attention: [4],
+  },
+  f16d64: {
+    latent: 64,
+    channels: 128,
+    multipliers: [1, 1, 2, 2, 4],
+    blocks: 2,
+    attention: [4],
+  },
+  small: {
+    latent: 32,
+    channels: 64,
+    multipliers: [1, 1, 2, 2, 4],
+    blocks: 1,
+    attention: [4],
+  },
+  /** A quarter of the resolution and a pixel shuffle by 4: trains in minutes on two processor cores. */
+  tiny: {
+    latent: 32,
+    channels: 64,
+    multipliers: [1, 2, 2],
+    blocks: 1,
+    attention: [2],
+    pixelShuffle: 4,
+  },
+} as const satisfies Record<string, DecoderConfig>;
+
+/** Pixels of the image per latent position, along each side. */
+export function decoderStride({ multipliers, pixelShuffle = 1 }: DecoderConfig): number {
+  return 2 ** (multipliers.length - 1) * pixelShuffle;
+}
+
+/**
+ * Name and shape of every weight, in upstream's order of construction.
+ *
+ * @throws AlignTokError `bad-input` when the groups do not divide the channels
+ */
+export function decoderShapes(config: DecoderConfig): Readonly<Record<string, readonly number[]>> {
+  const { latent, channels, multipliers, blocks, attention = [], groups = 32 } = config;
+  for (const multiplier of multipliers) {
+    check(
+      (channels * multiplier) % groups === 0,
+      () =>
+        `decoder channels: expected multiples of ${groups} groups, got ${channels * multiplier}. choose other channels, multipliers or groups`,
+    );
+  }
+  const shapes: Record<string, readonly number[]> = {};
+  const layer = (name: string, weight: readonly number[]) => {
+    shapes[`${name}.weight`] = weight;
+    shapes[`${name}.bias`] = [weight[0]!];
+  };
+  const conv = (name: string, input: number, output: number, kernel: 1 | 3) =>
+    layer(name, [output, input, kernel, kernel]);
+  const residual = (name: string, input: number, output: number) => {
+    layer(`${name}.norm1`, [input]);
+    conv(`${name}.conv1`, input, output, 3);
+    layer(`${name}.norm2`, [output]);
+    conv(`${name}.conv2`, output, output, 3);
+    if (input !== output) conv(`${name}.nin_shortcut`, input, output, 1);
+  };
+  const attend = (name: string, width: number) => {
+    layer(`${name}.norm`, [width]);
+    for (const part of ["q", "k", "v", "proj_out"]) conv(`${name}.${part}`, width, width, 1);
+  };
+
+  conv("post_quant_conv", latent, latent, 1);
+  let width = channels * multipliers.at(-1)!;
+  conv("decoder.conv_in", latent, width, 3);
+  residual("decoder.mid.block_1", width, width);
+  attend("decoder.mid.attn_1", width);
+  residual("decoder.mid.block_2", width, width);
+  for (let level = multipliers.length - 1; level >= 0; level--) {
+    const output = channels * multipliers[level]!;
+    for (let block = 0; block <= blocks; block++) {
+      residual(`decoder.up.${level}.block.${block}`, width, output);
+      width = output;
+      if (attention.includes(level)) attend(`decoder.up.${level}.attn.${block}`, width);
+    }
+    if (level > 0) conv(`decoder.up.${level}.upsample.conv`, width, width, 3);
+  }
+  layer("decoder.norm_out", [width]);
+  conv("decoder.conv_out", width, 3 * (config.pixelShuffle ?? 1) ** 2, 3);
+  return shapes;
+}
+
+/** Weights as PyTorch's Conv2d and GroupNorm start. */
+export function initDecoder(config: DecoderConfig, random: Random): Parameters {
+  const params: Record<string, Parameters[string]> = {};
+  for (const [key, shape] of Object.entries(decoderShapes(config))) {
+    const [, name] = /^(.*)\.weight$/.exec(key) ?? [];
+    if (!name) continue;
+    if (shape.length === 4) Object.assign(params, torchLinear(random, name, shape));
+    else {
+      params[`${name}.weight`] = constant(shape, 1);
+      params[`${name}.bias`] = constant(shape, 0);
+    }
+  }
+  return params;
+}
+
+/** Latents `(N, d, h, w)` to images `(N, 3, H, W)`, nominally in [-1, 1] but not clipped. */
+export function applyDecoder(
+  config: DecoderConfig,
+  params: TensorParameters,
+  latents: Tensor,
+): Tensor {
+  return applyDecoderHead(config, params, applyDecoderBody(config, params, latents));
+}
+
+/** All but the last convolution, whose weight the adaptive GAN weight is computed on: `(N, C, H/r, W/r)`. */
+export function applyDecoderBody(
+  config: DecoderConfig,
+  params: TensorParameters,
+  latents: Tensor,
+): Tensor {
+  const { multipliers, blocks, attention = [], groups = 32 } = config;
+  let x = conv2d(params, "post_quant_conv", latents); // (N, d, h, w)
+  x = conv2d(params, "decoder.conv_in", x, { padding: 1 }); // (N, C, h, w)
+  x = residualBlock(params, "decoder.mid.block_1", x, groups);
+  x = attentionBlock(params, "decoder.mid.attn_1", x, groups);
+  x = residualBlock(params, "decoder.mid.block_2", x, groups);
+  for (let level = multipliers.length - 1; level >= 0; level--) {
+    for (let block = 0; block <= blocks; block++) {
+      x = residualBlock(params, `decoder.up.${level}.block.${block}`, x, groups);
+      if (attention.includes(level)) {
+        x = attentionBlock(params, `decoder.up.${level}.attn.${block}`, x, groups);
+      }
+    }
+    if (level > 0) {
+      x = conv2d(params, `decoder.up.${level}.upsample.conv`, upsampleNearest2x(x), { padding: 1 });
+    }
+  }
+  return groupNorm(params, "decoder.norm_out", x, { groups, silu: true });
+}
+
+/** The last convolution and the pixel shuffle: `(N, C, H/r, W/r)` to `(N, 3, H, W)`. */
+export function applyDecoderHead(
+  { pixelShuffle: factor = 1 }: DecoderConfig,
+  params: TensorParameters,
+  hidden: Tensor,
+): Tensor {
+  const x = conv2d(params, "decoder.conv_out", hidden, { padding: 1 }); // (N, 3*r*r, H/r, W/r)
+  return factor === 1 ? x : pixelShuffle(x, factor);
+}
+
+function residualBlock(params: TensorParameters, name: string, x: Tensor, groups: number): Tensor {
+  let h = groupNorm(params, `${name}.norm1`, x, { groups, silu: true });
+  h = conv2d(params, `${name}.conv1`, h, { padding: 1 });
+  h = groupNorm(params, `${name}.norm2`, h, { groups, silu: true });
+  h = conv2d(params, `${name}.conv2`, h, { padding: 1 });
+  const widens = `${name}.nin_shortcut.weight` in params;
+  return add(widens ? conv2d(params, `${name}.nin_shortcut`, x) : x, h);
+}
+
+/** Attention of every position to every other, with one head as wide as the map. */
+function attentionBlock(params: TensorParameters, name: string, x: Tensor, groups: number): Tensor {
+  const [n, c, h, w] = x.shape as [number, number, number, number];
+  const normed = groupNorm(params, `${name}.norm`, x, { groups });
+  const [q, k, v] = ["q", "k", "v"].map((part) => {
+    const projected = reshape(conv2d(params, `${name}.${part}`, normed), [n, 1, c, h * w]);
+    return transpose(projected, [0, 1, 3, 2]); // (N, 1, h*w, C)
+  }) as [Tensor, Tensor, Tensor];
+  const mixed = transpose(attention(q, k, v, c ** -0.5), [0, 1, 3, 2]); // (N, 1, C, h*w)
+  return add(x, conv2d(params, `${name}.proj_out`, reshape(mixed, [n, c, h, w])));
+}

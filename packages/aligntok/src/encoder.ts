@@ -1,0 +1,108 @@
+/**
+ * The encoder inside a tokenizer's graph: images as the decoder makes them, to patch tokens.
+ *
+ * N images, H x W pixels, f the tokenizer's stride, p the encoder's patch, T = H/f * W/f tokens, D width.
+ */
+import { check, type Parameters } from "@aligntok/core";
+import { applyViT, applyViTLayers, normalize, type ViTConfig } from "@aligntok/encoders";
+import type { TensorParameters } from "@aligntok/nn";
+import { add, mul, scalar, slice, type Tensor } from "@tensorflow/tfjs-core";
+import { featureDistance, type Perceptual } from "./losses.ts";
+import { resizeBilinear } from "./resize.ts";
+
+/** The parameters under a prefix, without it: `encoder.norm.weight` becomes `norm.weight`. */
+export function withoutPrefix<T>(
+  params: Readonly<Record<string, T>>,
+  prefix: string,
+): Record<string, T> {
+  return Object.fromEntries(
+    Object.entries(params)
+      .filter(([name]) => name.startsWith(prefix))
+      .map(([name, value]) => [name.slice(prefix.length), value]),
+  );
+}
+
+export function withPrefix<T>(
+  params: Readonly<Record<string, T>>,
+  prefix: string,
+): Record<string, T> {
+  return Object.fromEntries(Object.entries(params).map(([name, value]) => [prefix + name, value]));
+}
+
+/**
+ * Patch tokens `(N, T, D)` after the final normalisation, of images `(N, 3, H, W)` in [-1, 1].
+ * Where patch and stride differ (14 and 16), images are first resized bilinearly by their ratio, as
+ * VA-VAE does for its DINOv2.
+ *
+ * @param params the encoder's weights under `encoder.`, with position embeddings for this grid
+ */
+export function applyEncoder(
+  config: ViTConfig,
+  params: TensorParameters,
+  images: Tensor,
+  { stride }: { readonly stride: number },
+): Tensor {
+  const [n, , height, width] = images.shape as [number, number, number, number];
+  const tokens = applyViT(
+    config,
+    withoutPrefix(params, "encoder."),
+    normalize(config, toUnitRange(toPatches(config, images, stride))),
+  ); // (N, 1+R+T, D)
+  const count = (height / stride) * (width / stride);
+  return slice(tokens, [0, tokens.shape[1]! - count, 0], [n, count, config.width]);
+}
+
+function toPatches({ patchSize }: ViTConfig, images: Tensor, stride: number): Tensor {
+  const [, , height, width] = images.shape as [number, number, number, number];
+  check(
+    height % stride === 0 && width % stride === 0,
+    () =>
+      `image size: expected multiples of ${stride}, got ${height}x${width}. resize or crop first`,
+  );
+  return resizeBilinear(images, {
+    height: (height / stride) * patchSize,
+    width: (width / stride) * patchSize,
+  });
+}
+
+function toUnitRange(images: Tensor): Tensor {
+  return add(mul(images, scalar(0.5)), scalar(0.5));
+}
+
+export interface FeaturePerceptualOptions {
+  /** Blocks whose outputs are compared, counted from 0. @default three, spread over the depth */
+  readonly layers?: readonly number[];
+  /** Pixels of the image per patch. @default the encoder's patch size */
+  readonly stride?: number;
+}
+
+/**
+ * Frozen features of an encoder as the perceptual term, for where no LPIPS weights are at hand.
+ *
+ * @param encoder the configuration and weights; the position embeddings must be those of the training size
+ */
+export function createFeaturePerceptual(
+  encoder: { readonly config: ViTConfig; readonly parameters: Parameters },
+  options: FeaturePerceptualOptions = {},
+): Perceptual {
+  const { config, parameters } = encoder;
+  const { depth } = config;
+  const { layers = spread(depth), stride = config.patchSize } = options;
+  const featuresOf = (params: TensorParameters, images: Tensor) =>
+    applyViTLayers(
+      config,
+      params,
+      normalize(config, toUnitRange(toPatches(config, images, stride))),
+      layers,
+    );
+  return {
+    name: `features of blocks ${layers.join(", ")} of a ViT ${config.width}x${depth}`,
+    parameters,
+    distance: (params, x, y) => featureDistance(featuresOf(params, x), featuresOf(params, y)),
+  };
+}
+
+/** Up to three blocks: at a quarter, a half and three quarters of the depth. */
+function spread(depth: number): number[] {
+  return [...new Set([0.25, 0.5, 0.75].map((part) => Math.floor(part * depth)))];
+}

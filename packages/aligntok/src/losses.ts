@@ -1,0 +1,92 @@
+/**
+ * The terms of the tokenizer's loss, each a mean over all elements, so that their weights do not depend
+ * on the size of images or batches.
+ *
+ * Papers: AlignTok, section 3 (semantic preservation); Esser et al. 2021 (VQGAN: hinge, adaptive weight).
+ * Upstream: CompVis/latent-diffusion at a506df5, `LPIPSWithDiscriminator`, which sums over pixels where this
+ * takes means: the same up to one factor, but for the 1e-4 in the adaptive weight.
+ */
+import type { Parameters } from "@aligntok/core";
+import { applyLpips, type LpipsWeights } from "@aligntok/lpips";
+import type { TensorParameters } from "@aligntok/nn";
+import * as tf from "@tensorflow/tfjs-core";
+
+/** Mean absolute difference. */
+export function absoluteLoss(x: tf.Tensor, y: tf.Tensor): tf.Tensor {
+  return tf.mean(tf.abs(tf.sub(x, y)));
+}
+
+/** A distance of images whose own weights stay frozen. */
+export interface Perceptual {
+  /** Names the distance in logs and reports. */
+  readonly name: string;
+  readonly parameters: Parameters;
+  /** Scalar distance, averaged over the batch, of images `(N, 3, H, W)` in [-1, 1]; differentiable in `x`. */
+  distance(params: TensorParameters, x: tf.Tensor, y: tf.Tensor): tf.Tensor;
+}
+
+/** LPIPS as the perceptual term, the paper's choice. */
+export function createLpipsPerceptual({ config, parameters }: LpipsWeights): Perceptual {
+  return {
+    name: `LPIPS (${config.network})`,
+    parameters,
+    distance: (params, x, y) => tf.mean(applyLpips(config, params, x, y)),
+  };
+}
+
+/**
+ * Mean squared difference of tokens `(N, T, D)` after each token is scaled to a root mean square of 1,
+ * averaged over layers: LPIPS without the fitted heads, for any network.
+ */
+export function featureDistance(x: readonly tf.Tensor[], y: readonly tf.Tensor[]): tf.Tensor {
+  const perLayer = x.map((tokens, layer) =>
+    tf.mean(tf.square(tf.sub(unitScale(tokens), unitScale(y[layer]!)))),
+  );
+  return tf.div(
+    perLayer.reduce((sum, distance) => tf.add(sum, distance)),
+    tf.scalar(perLayer.length),
+  );
+}
+
+function unitScale(tokens: tf.Tensor): tf.Tensor {
+  return tf.div(tokens, tf.sqrt(tf.add(tf.mean(tf.square(tokens), -1, true), tf.scalar(1e-6))));
+}
+
+/** What the discriminator minimises: half of mean relu(1 - real) + mean relu(1 + fake). */
+export function hingeLoss(real: tf.Tensor, fake: tf.Tensor): tf.Tensor {
+  const one = tf.scalar(1);
+  const onReal = tf.mean(tf.relu(tf.sub(one, real)));
+  const onFake = tf.mean(tf.relu(tf.add(one, fake)));
+  return tf.mul(tf.add(onReal, onFake), tf.scalar(0.5));
+}
+
+/** What the decoder minimises against the discriminator: minus the mean of its logits. */
+export function generatorLoss(fake: tf.Tensor): tf.Tensor {
+  return tf.neg(tf.mean(fake));
+}
+
+/**
+ * The factor that makes the GAN's gradient as long as the reconstruction's at the decoder's last weight:
+ * `clamp(|reconstruction| / (|generator| + 1e-4), 0, 1e4)`, a scalar. Multiply it by a fixed weight.
+ */
+export function adaptiveWeight(reconstruction: tf.Tensor, generator: tf.Tensor): tf.Tensor {
+  const length = (gradient: tf.Tensor) => tf.sqrt(tf.sum(tf.square(gradient)));
+  const ratio = tf.div(length(reconstruction), tf.add(length(generator), tf.scalar(1e-4)));
+  return tf.minimum(ratio, tf.scalar(1e4));
+}
+
+export type SemanticDistance = "l2" | "cosine";
+
+/** The semantic-preservation loss: how far latents `(N, T, d)` moved from those of the frozen snapshot. */
+export function semanticLoss(
+  latents: tf.Tensor,
+  snapshot: tf.Tensor,
+  { distance = "l2" }: { /** @default "l2" */ readonly distance?: SemanticDistance } = {},
+): tf.Tensor {
+  if (distance === "l2") return tf.mean(tf.square(tf.sub(latents, snapshot)));
+  const dot = tf.sum(tf.mul(latents, snapshot), -1);
+  const squares = tf.mul(tf.sum(tf.square(latents), -1), tf.sum(tf.square(snapshot), -1));
+  // 1e-16 as in torch.nn.functional.cosine_similarity, where each squared length is at least 1e-16
+  const cosine = tf.div(dot, tf.sqrt(tf.maximum(squares, tf.scalar(1e-16))));
+  return tf.mean(tf.sub(tf.scalar(1), cosine));
+}

@@ -1,0 +1,66 @@
+/** A network applied to rows of any number, in batches: what encode, decode and features share. */
+import { check, type NdArray, type Parameters, rows } from "@aligntok/core";
+import { compile, spec, specOf } from "@aligntok/jit";
+import type { TensorParameters } from "@aligntok/nn";
+import type { Tensor } from "@tensorflow/tfjs-core";
+
+export interface RowFunctionOptions {
+  /** What runs the graphs; see `engines()` of `@aligntok/jit`. @default "onnxruntime" */
+  readonly engine?: "onnxruntime" | "reference";
+  /** Threads of the engine. @default as many as the machine has cores */
+  readonly threads?: number;
+  /** Images that go through the networks at once; more are cut into batches. @default 8 */
+  readonly batchSize?: number;
+}
+
+export interface RowFunction {
+  /** Fills the rows of `outputs`; `inputs(start, end)` makes those of a batch. */
+  run(
+    weights: Parameters,
+    inputs: (start: number, end: number) => NdArray<"float32">,
+    outputs: NdArray<"float32">,
+  ): Promise<void>;
+  dispose(): void;
+}
+
+/** Compiles `apply` at the first batch of each shape. */
+export function createRowFunction(
+  apply: (params: TensorParameters, x: Tensor) => Tensor,
+  { batchSize = 8, ...engine }: RowFunctionOptions,
+): RowFunction {
+  check(
+    Number.isInteger(batchSize) && batchSize >= 1,
+    () => `batchSize: expected a positive whole number, got ${batchSize}`,
+  );
+  const graphs = new Map<string, ReturnType<typeof compileFor>>();
+
+  function compileFor(weights: Parameters, shape: readonly number[]) {
+    const inputs = { params: specOf(weights), x: spec(shape) };
+    return compile(({ params, x }) => apply(params, x), inputs, engine);
+  }
+
+  return {
+    async run(weights, inputs, outputs) {
+      const count = outputs.shape[0] ?? 0;
+      for (let start = 0; start < count; ) {
+        // rest batches are powers of two, so that few graphs serve every count
+        const left = count - start;
+        const size = left >= batchSize ? batchSize : 2 ** Math.floor(Math.log2(left));
+        const x = inputs(start, start + size);
+        const key = x.shape.join("x");
+        const graph = graphs.get(key) ?? compileFor(weights, x.shape);
+        graphs.set(key, graph);
+        graph.catch(() => graphs.delete(key));
+        const into = rows(outputs, start, start + size);
+        await (await graph).run({ params: weights, x }, { into });
+        start += size;
+      }
+    },
+    dispose() {
+      for (const graph of graphs.values()) {
+        graph.then((compiled) => compiled.dispose()).catch(() => {}); // its error was already thrown to the caller
+      }
+      graphs.clear();
+    },
+  };
+}

@@ -1,0 +1,132 @@
+/** Reads the fixtures that tools/golden/aligntok-stages.py wrote, and compares with them. */
+import { fileURLToPath } from "node:url";
+import { loadParameters } from "@aligntok/checkpoint";
+import type { NdArray, Parameters } from "@aligntok/core";
+import type { ViTConfig } from "@aligntok/encoders";
+import { conv2d } from "@aligntok/jit";
+import type { TensorParameters } from "@aligntok/nn";
+import * as tf from "@tensorflow/tfjs-core";
+import { expect } from "vitest";
+import type { DecoderConfig, Perceptual, TokenizerConfig } from "../src/index.ts";
+import "@tensorflow/tfjs-backend-cpu";
+
+await tf.setBackend("cpu");
+
+export const encoder: ViTConfig = {
+  patchSize: 4,
+  imageSize: 16,
+  width: 8,
+  depth: 2,
+  heads: 2,
+  feedForward: "mlp",
+  hiddenWidth: 16,
+  qkvBias: true,
+  layerScale: false,
+  registers: 0,
+  eps: 1e-6,
+  classes: 0,
+  mean: [0.5, 0.5, 0.5],
+  std: [0.5, 0.5, 0.5],
+  positionResampling: "timm",
+};
+
+export const decoder: DecoderConfig = {
+  latent: 4,
+  channels: 4,
+  multipliers: [1, 2],
+  blocks: 1,
+  attention: [1],
+  groups: 2,
+  pixelShuffle: 2,
+};
+
+export const tokenizer: TokenizerConfig = { encoder, decoder };
+
+export const discriminator = { channels: 4, layers: 2 };
+
+export function readGolden(name: string): Promise<Parameters> {
+  return loadParameters(fileURLToPath(new URL(`./fixtures/${name}.safetensors`, import.meta.url)));
+}
+
+/** The entries under a prefix, without it. */
+export function under(params: Parameters, prefix: string): Record<string, NdArray<"float32">> {
+  return Object.fromEntries(
+    Object.entries(params)
+      .filter(([name]) => name.startsWith(prefix))
+      .map(([name, array]) => [name.slice(prefix.length), array]),
+  );
+}
+
+/** The entries of which the first dotted part is one of `parts`. */
+export function parts(
+  params: Parameters,
+  names: readonly string[],
+): Record<string, NdArray<"float32">> {
+  return Object.fromEntries(
+    Object.entries(params).filter(([name]) => names.includes(name.split(".")[0]!)),
+  );
+}
+
+export function toTensors(params: Parameters): Record<string, tf.Tensor> {
+  return Object.fromEntries(Object.entries(params).map(([name, array]) => [name, toTensor(array)]));
+}
+
+export function toTensor({ data, shape }: NdArray<"float32">): tf.Tensor {
+  return tf.tensor(data, [...shape], "float32");
+}
+
+/** Largest difference over the largest magnitude, each in the whole array. */
+export function relativeError(actual: ArrayLike<number>, expected: NdArray<"float32">): number {
+  let difference = 0;
+  let magnitude = 1e-12;
+  expect(actual.length).toBe(expected.data.length);
+  for (let i = 0; i < actual.length; i++) {
+    difference = Math.max(difference, Math.abs(actual[i]! - expected.data[i]!));
+    magnitude = Math.max(magnitude, Math.abs(expected.data[i]!));
+    if (Number.isNaN(actual[i]!)) return Number.NaN;
+  }
+  return difference / magnitude;
+}
+
+export function expectNear(
+  actual: tf.Tensor,
+  expected: NdArray<"float32">,
+  tolerance = 1e-4,
+): void {
+  expect(actual.shape).toEqual(expected.shape);
+  expect(relativeError(actual.dataSync(), expected)).toBeLessThan(tolerance);
+}
+
+/** Both have the same names, and each array is near. */
+export function expectAllNear(
+  actual: TensorParameters,
+  expected: Parameters,
+  tolerance = 1e-4,
+): void {
+  expect(Object.keys(actual).sort()).toEqual(Object.keys(expected).sort());
+  const scale = Math.max(
+    ...Object.values(expected).flatMap(({ data }) => Array.from(data, Math.abs)),
+  );
+  for (const [name, array] of Object.entries(expected)) {
+    const values = actual[name]!.dataSync();
+    // Gradients that are zero in exact arithmetic, such as a bias before a normalisation, are noise: judge them by the largest of all.
+    const noise = array.data.every((x) => Math.abs(x) < 1e-6 * scale);
+    if (noise) expect(Math.max(...values.map(Math.abs)), name).toBeLessThan(1e-5 * scale);
+    else expect(relativeError(values, array), name).toBeLessThan(tolerance);
+  }
+}
+
+/** The script's stand-in for LPIPS: mean squared difference behind one frozen convolution. */
+export function convolutionPerceptual(weight: NdArray<"float32">): Perceptual {
+  return {
+    name: "convolution",
+    parameters: { weight },
+    distance(params, x, y) {
+      const difference = tf.sub(
+        conv2d(x, params.weight!, { padding: 1 }),
+        conv2d(y, params.weight!, { padding: 1 }),
+      );
+      return tf.mean(tf.square(difference));
+    },
+  };
+}

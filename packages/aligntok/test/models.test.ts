@@ -1,0 +1,146 @@
+import { createRandom, type Parameters, sizeOf } from "@aligntok/core";
+import * as tf from "@tensorflow/tfjs-core";
+import { describe, expect, it } from "vitest";
+import { applyEncoder } from "../src/encoder.ts";
+import {
+  applyAdapter,
+  applyDecoder,
+  applyDiscriminator,
+  type DecoderConfig,
+  decoderShapes,
+  decoderSizes,
+  decoderStride,
+  initAdapter,
+  initDecoder,
+  initDiscriminator,
+} from "../src/index.ts";
+import { resizeBilinear } from "../src/resize.ts";
+import {
+  decoder,
+  discriminator,
+  encoder,
+  expectNear,
+  readGolden,
+  toTensor,
+  toTensors,
+} from "./golden.ts";
+
+const weights = await readGolden("weights");
+const judge = await readGolden("discriminator");
+const forward = await readGolden("forward");
+const random = () => createRandom(0, "init");
+
+const countWeights = (params: Parameters) =>
+  Object.values(params).reduce((sum, { shape }) => sum + sizeOf(shape), 0);
+
+describe("decoder", () => {
+  it("turns the golden latents into PyTorch's image", () => {
+    const [n, t, d] = forward.latents!.shape as [number, number, number];
+    const map = tf.reshape(tf.transpose(toTensor(forward.latents!), [0, 2, 1]), [n, d, t / 4, 4]);
+    expectNear(applyDecoder(decoder, toTensors(weights), map), forward.image!);
+  });
+
+  it("has upstream's keys and shapes", () => {
+    const own = initDecoder(decoder, random());
+    const shapes = (params: Parameters) =>
+      Object.entries(params)
+        .filter(([name]) => /^(decoder|post_quant_conv)\./.test(name))
+        .map(([name, { shape }]) => `${name} [${shape}]`)
+        .sort();
+    expect(shapes(own)).toEqual(shapes(weights));
+  });
+
+  it("has the published number of weights: 41.418 and 41.565 million for VA-VAE's d32 and d64", () => {
+    const count = (config: DecoderConfig) =>
+      Object.entries(decoderShapes(config))
+        .filter(([name]) => name.startsWith("decoder."))
+        .reduce((sum, [, shape]) => sum + sizeOf(shape), 0);
+    expect(count(decoderSizes.f16d32)).toBe(41_417_603);
+    expect(count(decoderSizes.f16d64)).toBe(41_565_059);
+    expect(count(decoderSizes.small)).toBe(8_218_819);
+    expect(count(decoderSizes.tiny)).toBe(2_526_448);
+  });
+
+  it("takes every size to the stride of 16", () => {
+    for (const config of Object.values(decoderSizes)) expect(decoderStride(config)).toBe(16);
+  });
+
+  it("refuses channels that its groups do not divide", () => {
+    expect(() => initDecoder({ ...decoder, channels: 5 }, random())).toThrow(
+      /decoder channels: expected multiples of 2 groups, got/,
+    );
+  });
+});
+
+describe("discriminator", () => {
+  it("equals PyTorch in training and in inference", () => {
+    const images = toTensor(weights.images!);
+    const params = toTensors(judge);
+    const training = applyDiscriminator(discriminator, params, images, { training: true });
+    expectNear(training.logits, forward["judge.training"]!);
+    const updated = { ...params, ...training.statistics };
+    for (const [name, value] of Object.entries(training.statistics)) {
+      expectNear(value, forward[`judge.${name}`]!);
+    }
+    const inference = applyDiscriminator(discriminator, updated, images, { training: false });
+    expectNear(inference.logits, forward["judge.inference"]!);
+    expect(inference.statistics).toEqual({});
+  });
+
+  it("has PatchGAN's 2,765,633 weights", () => {
+    const params = initDiscriminator({}, random());
+    const trained = Object.fromEntries(
+      Object.entries(params).filter(([name]) => !name.includes("running")),
+    );
+    expect(countWeights(trained)).toBe(2_765_633);
+    expect(Object.keys(initDiscriminator(discriminator, random())).sort()).toEqual(
+      Object.keys(judge).sort(),
+    );
+  });
+
+  it("starts as upstream: convolutions N(0, 0.02), scales N(1, 0.02)", () => {
+    const params = initDiscriminator({}, random());
+    const moments = (name: string) => {
+      const { data } = params[name]!;
+      const mean = data.reduce((sum, x) => sum + x, 0) / data.length;
+      return [mean, Math.sqrt(data.reduce((sum, x) => sum + (x - mean) ** 2, 0) / data.length)];
+    };
+    const [mean, std] = moments("main.5.weight");
+    expect(mean).toBeCloseTo(0, 3);
+    expect(std).toBeCloseTo(0.02, 3);
+    const [scale, deviation] = moments("main.9.weight");
+    expect(scale).toBeCloseTo(1, 2);
+    expect(deviation).toBeCloseTo(0.02, 2);
+  });
+});
+
+describe("encoder and adapter", () => {
+  it("give PyTorch's tokens and latents", () => {
+    const params = toTensors(weights);
+    const features = applyEncoder(encoder, params, toTensor(weights.images!), { stride: 4 });
+    expectNear(features, forward.features!);
+    expectNear(applyAdapter(params, features), forward.latents!);
+  });
+
+  it("resize images where patch and stride differ", () => {
+    const images = tf.randomUniform([1, 3, 20, 20], -1, 1, "float32", 0);
+    const features = applyEncoder(encoder, toTensors(weights), images, { stride: 5 });
+    expect(features.shape).toEqual([1, 16, 8]);
+    const shrunk = resizeBilinear(images, { height: 16, width: 16 });
+    const direct = applyEncoder(encoder, toTensors(weights), shrunk, { stride: 4 });
+    expect(tf.max(tf.abs(tf.sub(features, direct))).dataSync()[0]).toBe(0);
+    expect(() => applyEncoder(encoder, toTensors(weights), images, { stride: 16 })).toThrow(
+      /image size: expected multiples of 16, got 20x20/,
+    );
+  });
+
+  it("resize like torch's bilinear interpolation", () => {
+    const resized = resizeBilinear(toTensor(forward["resize.from"]!), { height: 14, width: 21 });
+    expectNear(resized, forward["resize.to"]!, 1e-5);
+  });
+
+  it("have the paper's adapter: 1024 -> 1024 -> 32", () => {
+    const params = initAdapter({ width: 1024, latent: 32 }, random());
+    expect(countWeights(params)).toBe(1024 * 1024 + 1024 + 32 * 1024 + 32);
+  });
+});

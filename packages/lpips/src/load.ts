@@ -1,0 +1,114 @@
+import { loadParameters } from "@aligntok/checkpoint";
+import type { NdArray, Parameters } from "@aligntok/core";
+import { check } from "@aligntok/core";
+import { compile, spec, specOf } from "@aligntok/jit";
+import { applyLpips, checkLpipsParameters, type LpipsConfig, lpipsKeys } from "./lpips.ts";
+import type { NetworkName } from "./network.ts";
+
+export interface LpipsFiles {
+  /** @default "vgg" */
+  readonly network?: NetworkName;
+}
+
+/** A configuration with its weights: what `applyLpips` and `createLpips` take. */
+export interface LpipsWeights {
+  readonly config: LpipsConfig;
+  readonly parameters: Parameters;
+}
+
+/**
+ * Reads the weights of an LPIPS from two safetensors files: the network under torchvision's names
+ * (`features.0.weight`, ...) and the heads under upstream's (`lin0.model.1.weight`, ...). Weights that
+ * LPIPS does not use, such as the classifier's, are left out.
+ *
+ * @throws AlignTokError `bad-input` when weights are missing or belong to another network
+ */
+export async function loadLpips(
+  networkFile: string,
+  headsFile: string,
+  { network = "vgg" }: LpipsFiles = {},
+): Promise<LpipsWeights> {
+  const config = { network };
+  const all: Parameters = {
+    ...(await loadParameters(networkFile)),
+    ...(await loadParameters(headsFile)),
+  };
+  checkLpipsParameters(config, all);
+  const parameters = Object.fromEntries(lpipsKeys(config).map((key) => [key, all[key]!]));
+  return { config, parameters };
+}
+
+export interface Lpips {
+  /** Distances (N), each >= 0, of two batches `(N, H, W, 3)` uint8 or float32 in [-1, 1] of one size. */
+  distance(
+    a: NdArray<"uint8"> | NdArray<"float32">,
+    b: NdArray<"uint8"> | NdArray<"float32">,
+  ): Promise<Float32Array>;
+  /** Releases the compiled graphs. */
+  dispose(): void;
+}
+
+export interface LpipsOptions {
+  /** What runs the graphs; see `engines()` of `@aligntok/jit`. @default "onnxruntime" */
+  readonly engine?: "onnxruntime" | "reference";
+  /** Threads of the engine. @default as many as the machine has cores */
+  readonly threads?: number;
+}
+
+/** A ready-made distance between images. A graph is compiled at the first batch of each shape. */
+export function createLpips(
+  { config, parameters }: LpipsWeights,
+  engine: LpipsOptions = {},
+): Lpips {
+  checkLpipsParameters(config, parameters);
+  const graphs = new Map<string, ReturnType<typeof compileFor>>();
+
+  function compileFor(shape: readonly number[]) {
+    const images = spec(shape);
+    return compile(
+      (inputs) => applyLpips(config, inputs.params, inputs.a, inputs.b),
+      { params: specOf(parameters), a: images, b: images },
+      engine,
+    );
+  }
+
+  return {
+    async distance(a, b) {
+      check(
+        a.shape.length === 4 && a.shape[3] === 3 && a.shape.join() === b.shape.join(),
+        () =>
+          `lpips: expected two batches (N, H, W, 3) of one shape, got [${a.shape}] and [${b.shape}]`,
+      );
+      const planes = [toPlanes(a), toPlanes(b)] as const;
+      const key = planes[0].shape.join("x");
+      const graph = graphs.get(key) ?? compileFor(planes[0].shape);
+      graphs.set(key, graph);
+      graph.catch(() => graphs.delete(key));
+      const distances = await (await graph).run({ params: parameters, a: planes[0], b: planes[1] });
+      return distances.data;
+    },
+    dispose() {
+      for (const graph of graphs.values()) {
+        graph.then((compiled) => compiled.dispose()).catch(() => {}); // its error was already thrown to the caller
+      }
+      graphs.clear();
+    },
+  };
+}
+
+/** `(N, H, W, 3)`, uint8 or in [-1, 1], to `(N, 3, H, W)` float32 in [-1, 1]. */
+function toPlanes(images: NdArray<"uint8"> | NdArray<"float32">): NdArray<"float32"> {
+  const [n, h, w] = images.shape as [number, number, number, number];
+  const [factor, offset] = images.dtype === "uint8" ? [1 / 127.5, -1] : [1, 0];
+  const data = new Float32Array(n * 3 * h * w);
+  const pixels = h * w;
+  for (let i = 0; i < n; i++) {
+    for (let c = 0; c < 3; c++) {
+      const out = (i * 3 + c) * pixels;
+      for (let p = 0; p < pixels; p++) {
+        data[out + p] = images.data[(i * pixels + p) * 3 + c]! * factor + offset;
+      }
+    }
+  }
+  return { dtype: "float32", shape: [n, 3, h, w], data };
+}

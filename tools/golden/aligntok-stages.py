@@ -1,0 +1,281 @@
+"""Golden values and gradients of the tokenizer's three stages for packages/aligntok, in plain PyTorch.
+
+    python tools/golden/aligntok-stages.py packages/aligntok/test/fixtures
+
+A tiny ViT, adapter, LDM decoder with a pixel shuffle and PatchGAN, random weights, 16x16 images.
+Module names are upstream's, so state dicts carry upstream's keys. Needs torch and safetensors.
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import nn
+
+torch.manual_seed(0)
+out = Path(sys.argv[1])
+
+
+class Attention(nn.Module):
+    def __init__(self, width, heads):
+        super().__init__()
+        self.heads = heads
+        self.qkv, self.proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
+
+    def forward(self, x):
+        n, t, d = x.shape
+        q, k, v = self.qkv(x).reshape(n, t, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
+        return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, t, d))
+
+
+class Mlp(nn.Module):
+    def __init__(self, width, hidden, outputs):
+        super().__init__()
+        self.fc1, self.fc2 = nn.Linear(width, hidden), nn.Linear(hidden, outputs)
+
+    def forward(self, x):
+        return self.fc2(F.gelu(self.fc1(x)))
+
+
+class Block(nn.Module):
+    def __init__(self, width, heads):
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(width, eps=1e-6), nn.LayerNorm(width, eps=1e-6)
+        self.attn, self.mlp = Attention(width, heads), Mlp(width, 2 * width, width)
+
+    def forward(self, x):
+        x = x + self.attn(self.norm1(x))
+        return x + self.mlp(self.norm2(x))
+
+
+class Patches(nn.Module):
+    def __init__(self, patch, width):
+        super().__init__()
+        self.proj = nn.Conv2d(3, width, patch, patch)
+
+
+class ViT(nn.Module):
+    def __init__(self, patch, width, depth, heads, grid):
+        super().__init__()
+        self.patch_embed = Patches(patch, width)
+        self.cls_token = nn.Parameter(torch.randn(1, 1, width))
+        self.pos_embed = nn.Parameter(torch.randn(1, 1 + grid**2, width))
+        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
+        self.norm = nn.LayerNorm(width, eps=1e-6)
+
+    def forward(self, images):  # in [-1, 1], which mean 0.5 and std 0.5 turn [0, 1] into
+        x = self.patch_embed.proj(images).flatten(2).transpose(1, 2)
+        x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], 1) + self.pos_embed
+        for block in self.blocks:
+            x = block(x)
+        return self.norm(x)[:, 1:]
+
+
+GROUPS = 2
+
+
+def norm(width):
+    return nn.GroupNorm(GROUPS, width, eps=1e-6)
+
+
+def swish(x):
+    return x * torch.sigmoid(x)
+
+
+class ResnetBlock(nn.Module):
+    def __init__(self, inputs, outputs):
+        super().__init__()
+        self.norm1, self.conv1 = norm(inputs), nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.norm2, self.conv2 = norm(outputs), nn.Conv2d(outputs, outputs, 3, padding=1)
+        if inputs != outputs:
+            self.nin_shortcut = nn.Conv2d(inputs, outputs, 1)
+
+    def forward(self, x):
+        h = self.conv2(swish(self.norm2(self.conv1(swish(self.norm1(x))))))
+        return (self.nin_shortcut(x) if hasattr(self, "nin_shortcut") else x) + h
+
+
+class AttnBlock(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.norm = norm(width)
+        self.q, self.k, self.v, self.proj_out = (nn.Conv2d(width, width, 1) for _ in range(4))
+
+    def forward(self, x):
+        n, c, h, w = x.shape
+        y = self.norm(x)
+        q, k, v = (f(y).reshape(n, c, h * w) for f in (self.q, self.k, self.v))
+        weights = torch.softmax(torch.einsum("nci,ncj->nij", q, k) * c**-0.5, 2)
+        mixed = torch.einsum("ncj,nij->nci", v, weights)
+        return x + self.proj_out(mixed.reshape(n, c, h, w))
+
+
+class Upsample(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.conv = nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, x):
+        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+
+
+class Mid(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.block_1, self.attn_1 = ResnetBlock(width, width), AttnBlock(width)
+        self.block_2 = ResnetBlock(width, width)
+
+
+class Decoder(nn.Module):
+    def __init__(self, latent, channels, multipliers, blocks, attention, shuffle):
+        super().__init__()
+        self.shuffle = shuffle
+        width = channels * multipliers[-1]
+        self.conv_in, self.mid = nn.Conv2d(latent, width, 3, padding=1), Mid(width)
+        levels = []
+        for level in reversed(range(len(multipliers))):
+            up = nn.Module()
+            up.block, up.attn = nn.ModuleList(), nn.ModuleList()
+            for _ in range(blocks + 1):
+                up.block.append(ResnetBlock(width, channels * multipliers[level]))
+                width = channels * multipliers[level]
+                if level in attention:
+                    up.attn.append(AttnBlock(width))
+            if level:
+                up.upsample = Upsample(width)
+            levels.insert(0, up)
+        self.up = nn.ModuleList(levels)
+        self.norm_out = norm(width)
+        self.conv_out = nn.Conv2d(width, 3 * shuffle**2, 3, padding=1)
+
+    def forward(self, z):
+        x = self.conv_in(z)
+        x = self.mid.block_2(self.mid.attn_1(self.mid.block_1(x)))
+        for level in reversed(range(len(self.up))):
+            up = self.up[level]
+            for i, block in enumerate(up.block):
+                x = block(x)
+                if len(up.attn):
+                    x = up.attn[i](x)
+            if level:
+                x = up.upsample(x)
+        return F.pixel_shuffle(self.conv_out(swish(self.norm_out(x))), self.shuffle)
+
+
+class Tokenizer(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.encoder = ViT(4, 8, 2, 2, 4)
+        self.adapter = Mlp(8, 8, 4)
+        self.post_quant_conv = nn.Conv2d(4, 4, 1)
+        self.decoder = Decoder(4, 4, [1, 2], 1, [1], 2)
+
+    def encode(self, images):
+        return self.adapter(self.encoder(images))
+
+    def decode(self, latents):
+        return self.decoder(self.post_quant_conv(latents.transpose(1, 2).reshape(len(latents), 4, 4, 4)))
+
+
+class Discriminator(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.main = nn.Sequential(
+            nn.Conv2d(3, channels, 4, 2, 1), nn.LeakyReLU(0.2),
+            nn.Conv2d(channels, 2 * channels, 4, 2, 1, bias=False), nn.BatchNorm2d(2 * channels), nn.LeakyReLU(0.2),
+            nn.Conv2d(2 * channels, 4 * channels, 4, 1, 1, bias=False), nn.BatchNorm2d(4 * channels), nn.LeakyReLU(0.2),
+            nn.Conv2d(4 * channels, 1, 4, 1, 1),
+        )
+
+    def forward(self, x):
+        return self.main(x)
+
+
+def save(name, tensors):
+    save_file({k: v.detach().contiguous().clone() for k, v in tensors.items()}, out / f"{name}.safetensors")
+
+
+def weights_of(module):
+    return {k: v for k, v in module.state_dict().items() if "num_batches" not in k}
+
+
+tokenizer, snapshot, discriminator = Tokenizer(), Tokenizer(), Discriminator(4)
+for module in (tokenizer, discriminator):
+    for name, parameter in module.named_parameters():  # norms away from 1 and 0, so that they count
+        if "norm" in name or parameter.dim() == 1:
+            nn.init.normal_(parameter, 1 if name.endswith("weight") else 0, 0.3)
+snapshot.load_state_dict(tokenizer.state_dict())
+for parameter in list(snapshot.encoder.parameters()) + list(snapshot.adapter.parameters()):
+    parameter.data += 0.05 * torch.randn_like(parameter)
+perceptual = nn.Conv2d(3, 4, 3, padding=1, bias=False)
+images = torch.rand(2, 3, 16, 16) * 2 - 1
+frozen_parts = {f"snapshot.{k}": v for k, v in weights_of(snapshot).items() if k[:7] in ("encoder", "adapter")}
+save("weights", {**weights_of(tokenizer), **frozen_parts, "perceptual.weight": perceptual.weight, "images": images})
+save("discriminator", weights_of(discriminator))
+
+PARTS = {
+    "latent": ("adapter", "post_quant_conv", "decoder"),
+    "perceptual": ("encoder", "adapter", "post_quant_conv", "decoder"),
+    "refine": ("post_quant_conv", "decoder"),
+}
+
+
+def step(stage, cosine=False):
+    judge = Discriminator(4)
+    judge.load_state_dict(discriminator.state_dict())
+    z = tokenizer.encode(images)
+    x = tokenizer.decode(z)
+    result = {"absolute": (x - images).abs().mean(), "perceptual": ((perceptual(x) - perceptual(images)) ** 2).mean()}
+    reconstruction = result["absolute"] + 0.7 * result["perceptual"]
+    # the generator's pass must not move the running statistics here: only the discriminator's two do
+    passing = Discriminator(4)
+    passing.load_state_dict(discriminator.state_dict())
+    result["generator"] = -passing(x).mean()
+    last = tokenizer.decoder.conv_out.weight
+    of = lambda loss: torch.autograd.grad(loss, last, retain_graph=True)[0].norm()
+    result["generatorWeight"] = 0.5 * (of(reconstruction) / (of(result["generator"]) + 1e-4)).clamp(0, 1e4).detach()
+    total = reconstruction + result["generatorWeight"] * result["generator"]
+    if stage == "perceptual":
+        kept = snapshot.encode(images).detach()
+        result["semantic"] = (1 - F.cosine_similarity(z, kept, -1)).mean() if cosine else F.mse_loss(z, kept)
+        total = total + 3 * result["semantic"]
+    result["total"] = total
+    trained = {k: v for k, v in tokenizer.named_parameters() if k.split(".")[0] in PARTS[stage]}
+    gradients = dict(zip(trained, torch.autograd.grad(total, list(trained.values()))))
+    real, fake = judge(images), judge(x.detach())
+    result["discriminator"] = 0.5 * (F.relu(1 - real).mean() + F.relu(1 + fake).mean())
+    weights = dict(judge.named_parameters())
+    judge_gradients = dict(zip(weights, torch.autograd.grad(result["discriminator"], list(weights.values()))))
+    statistics = {k: v for k, v in judge.state_dict().items() if "running" in k}
+    return {
+        **{f"losses.{k}": v.reshape(()) for k, v in result.items()},
+        **{f"gradients.{k}": v for k, v in gradients.items()},
+        **{f"discriminatorGradients.{k}": v for k, v in judge_gradients.items()},
+        **{f"discriminatorStatistics.{k}": v for k, v in statistics.items()},
+    }
+
+
+for stage in PARTS:
+    save(f"stage-{stage}", step(stage))
+cosine = step("perceptual", cosine=True)
+save("stage-perceptual-cosine", {k: v for k, v in cosine.items() if k in ("losses.semantic", "gradients.adapter.fc2.weight")})
+
+judge = Discriminator(4)
+judge.load_state_dict(discriminator.state_dict())
+training = judge(images)
+resized = torch.rand(1, 3, 16, 24)
+save(
+    "forward",
+    {
+        "features": tokenizer.encoder(images),
+        "latents": tokenizer.encode(images),
+        "image": tokenizer.decode(tokenizer.encode(images)),
+        "judge.training": training,
+        "judge.inference": judge.eval()(images),
+        **{f"judge.{k}": v for k, v in weights_of(judge).items() if "running" in k},
+        "resize.from": resized,
+        "resize.to": F.interpolate(resized, size=(14, 21), mode="bilinear", align_corners=False),
+    },
+)
