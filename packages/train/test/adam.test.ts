@@ -107,6 +107,32 @@ describe("torch.optim over 20 steps", () => {
   });
 });
 
+describe("a fused moving average", () => {
+  it("equals one updated on its own at every length, in ranges of odd lengths too", () => {
+    for (const length of [1, 2, 3, 8, 9]) {
+      const parameters = flattenParameters({
+        a: ndarray(
+          Float32Array.from({ length }, (_, i) => Math.cos(i)),
+          [length],
+        ),
+        b: ndarray(
+          Float32Array.from({ length: 5 }, (_, i) => Math.sin(i)),
+          [5],
+        ),
+      });
+      const ema = createEma(parameters, { decay: 0.5 });
+      const alone = createEma(parameters, { decay: 0.5 });
+      const optimizer = createAdam(parameters, { ema, groups: [{ prefix: "b", lrScale: 2 }] });
+      const gradients = zerosLike(parameters).flat.map((_, i) => i - 3);
+      for (let step = 0; step < 3; step++) {
+        optimizer.update(gradients, { lr: 0.1 });
+        alone.update(parameters);
+      }
+      expect(ema.parameters.flat).toEqual(alone.parameters.flat);
+    }
+  });
+});
+
 describe("optimizer state", () => {
   it("continues bit for bit after a restore", () => {
     const { golden, toParameters, parameters } = readCase("adamw");

@@ -65,6 +65,10 @@ describe("checkpoints", () => {
     expect((await loadLatestCheckpoint(folder))?.state).toEqual({ seed: 2 });
     await rename(path, `${path}.replaced`);
     expect((await loadLatestCheckpoint(folder))?.state).toEqual({ seed: 2 });
+    await rename(`${path}.replaced`, join(folder, "aside"));
+    await saveCheckpoint(folder, 5, content(3));
+    await rename(join(folder, "aside"), `${path}.replaced`); // killed before removing it
+    expect((await loadLatestCheckpoint(folder))?.state).toEqual({ seed: 3 });
   });
 
   it("clear away what a killed process left", async () => {
