@@ -79,7 +79,7 @@ export function createProgressPrinter(
 }
 
 /** `stage 1  [######------]  320/650  49%  5.9/s  eta 0:56  loss 0.123` */
-export function formatProgress(progress: Progress, rate: number, withBar: boolean): string {
+function formatProgress(progress: Progress, rate: number, withBar: boolean): string {
   const { task, done, total, metrics = {} } = progress;
   const parts = [task];
   if (total !== undefined && total > 0) {

@@ -1,6 +1,7 @@
 import { AlignTokError, type Logger, type OnProgress } from "@aligntok/core";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { createProgressPrinter } from "./progress-printer.ts";
+import { loadReferenceBackend } from "./reference-backend.ts";
 
 export type Engine = "onnxruntime" | "reference";
 const logLevels = ["silent", "error", "warn", "info", "debug"] as const;
@@ -81,6 +82,7 @@ async function withSession(
   process.on("SIGTERM", interrupt);
 
   try {
+    if (common.engine === "reference") await loadReferenceBackend();
     await action({
       ...common,
       signal,

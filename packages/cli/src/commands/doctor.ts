@@ -1,6 +1,7 @@
 import { arch, availableParallelism, cpus, freemem, platform, totalmem } from "node:os";
 import { AlignTokError } from "@aligntok/core";
 import { Command } from "commander";
+import { loadReferenceBackend } from "../reference-backend.ts";
 import { defineAction, type Session } from "../session.ts";
 import { versionOf } from "../version.ts";
 
@@ -71,6 +72,7 @@ async function examine(_options: unknown, { threads, answer }: Session): Promise
 }
 
 async function engineParts(): Promise<Part[]> {
+  await loadReferenceBackend().catch(() => {}); // engines() says that it is absent
   const { engines } = await import("@aligntok/jit");
   const reports = await engines();
   return reports.map(({ name, available, detail }) => ({ name, available, detail }));

@@ -1,0 +1,131 @@
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { readSafetensors } from "@aligntok/checkpoint";
+import { createRandom, type Images, ndarray } from "@aligntok/core";
+import { createEncoder, saveEncoder, type VisionEncoder, vitModels } from "@aligntok/encoders";
+import { encodePng } from "@aligntok/image";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { pool } from "../src/commands/features.ts";
+import { aligntok } from "./command-line.ts";
+
+const size = 32;
+const config = {
+  ...vitModels.vit_tiny_patch16_224,
+  imageSize: size,
+  width: 16,
+  depth: 2,
+  heads: 2,
+  hiddenWidth: 32,
+  classes: 0,
+};
+
+let folder = "";
+let encoder: VisionEncoder;
+let images: Images;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "aligntok-features-"));
+  encoder = createEncoder(config, createRandom(1, "encoder"));
+  await saveEncoder(join(folder, "encoder"), encoder);
+  const random = createRandom(2, "images");
+  const pixels = size * size * 3;
+  images = ndarray(
+    Uint8Array.from({ length: 5 * pixels }, () => random.integer(256)),
+    [5, size, size, 3],
+    "uint8",
+  );
+  for (let i = 0; i < 5; i++) {
+    const path = join(folder, "photos", i < 2 ? "apples" : "pears");
+    await mkdir(path, { recursive: true });
+    const image = ndarray(
+      images.data.slice(i * pixels, (i + 1) * pixels),
+      [size, size, 3],
+      "uint8",
+    );
+    await writeFile(join(path, `${i}.png`), await encodePng(image));
+  }
+});
+afterAll(async () => {
+  encoder.dispose();
+  await rm(folder, { recursive: true });
+});
+
+const run = (...args: string[]) =>
+  aligntok(["features", "--encoder", join(folder, "encoder"), "--images", ...args]);
+
+test("tokens of a folder are those of the encoder, in the order of the paths", async () => {
+  const out = join(folder, "tokens.npy");
+  const args = [join(folder, "photos"), "--out", out, "--batch", "2", "--json"];
+  const { status, stdout, stderr } = await run(...args);
+  expect({ status, stderr }).toMatchObject({ status: 0 });
+  expect(JSON.parse(stdout)).toMatchObject({ out, shape: [5, 5, 16], dtype: "float32", size });
+  const bytes = await readFile(out);
+  expect(bytes.toString("latin1", 0, 128)).toContain("'shape': (5, 5, 16), }");
+  const tokens = new Float32Array(bytes.buffer.slice(bytes.byteOffset + 128));
+  const wanted = (await encoder.features(images)).data;
+  expect(tokens).toHaveLength(wanted.length);
+  const error = tokens.reduce((most, value, i) => Math.max(most, Math.abs(value - wanted[i]!)), 0);
+  expect(error).toBeLessThan(1e-5);
+});
+
+test("safetensors keeps labels and names; --pool cls is the class token", async () => {
+  const out = join(folder, "cls.safetensors");
+  const { status } = await run(join(folder, "photos"), "--pool", "cls", "--out", out);
+  expect(status).toBe(0);
+  const { tensors, metadata } = await readSafetensors(out);
+  expect(tensors.features?.shape).toEqual([5, 16]);
+  expect(tensors.labels?.data).toEqual(Int32Array.of(0, 0, 1, 1, 1));
+  expect(JSON.parse(metadata.keys!)).toEqual([
+    "apples/0.png",
+    "apples/1.png",
+    "pears/2.png",
+    "pears/3.png",
+    "pears/4.png",
+  ]);
+});
+
+test("a broken image is one line that names it, and leaves no output", async () => {
+  const broken = join(folder, "broken");
+  await mkdir(broken);
+  await writeFile(join(broken, "a.png"), await readFile(join(folder, "photos/apples/0.png")));
+  await writeFile(join(broken, "b.png"), "not a picture");
+  const { status, stderr } = await run(broken, "--out", join(folder, "broken.npy"), "--batch", "1");
+  expect(status).toBe(2);
+  expect(stderr.trimEnd().split("\n").at(-1)).toMatch(/^aligntok: .*b\.png/);
+  expect((await readdir(folder)).filter((name) => name.includes("broken.npy"))).toEqual([]);
+});
+
+test("Ctrl-C ends with 130 and leaves no output", async () => {
+  const many = join(folder, "many");
+  await mkdir(many);
+  const bytes = await readFile(join(folder, "photos/apples/0.png"));
+  for (let i = 0; i < 600; i++) await writeFile(join(many, `${i}.png`), bytes);
+  const { status, stderr } = await aligntok(
+    [
+      ...["features", "--encoder", join(folder, "encoder"), "--images", many],
+      ...[
+        "--engine",
+        "reference",
+        "--size",
+        "160",
+        "--batch",
+        "4",
+        "--out",
+        join(folder, "many.npy"),
+      ],
+    ],
+    (child, text) => {
+      if (/^features {2}\d+\/600/m.test(text) && !child.killed) child.kill("SIGINT");
+    },
+  );
+  expect(status).toBe(130);
+  expect(stderr).toContain("interrupted");
+  expect((await readdir(folder)).filter((name) => name.includes("many.npy"))).toEqual([]);
+});
+
+test("pooling takes the mean of the patches, without class token and registers", () => {
+  const tokens = ndarray(Float32Array.of(9, 9, 1, 2, 3, 4, 7, 7, 5, 6, 7, 8), [2, 3, 2]);
+  expect(pool({ prefixTokens: 1 }, tokens, "mean").data).toEqual(Float32Array.of(2, 3, 6, 7));
+  expect(pool({ prefixTokens: 1 }, tokens, "cls").data).toEqual(Float32Array.of(9, 9, 7, 7));
+  expect(pool({ prefixTokens: 1 }, tokens, "none")).toBe(tokens);
+});
