@@ -4,7 +4,13 @@
  * N images, H x W pixels, f the tokenizer's stride, p the encoder's patch, T = H/f * W/f tokens, D width.
  */
 import { check, type Parameters } from "@aligntok/core";
-import { applyViT, applyViTLayers, normalize, type ViTConfig } from "@aligntok/encoders";
+import {
+  applyViT,
+  applyViTLayers,
+  normalize,
+  resamplePositions,
+  type ViTConfig,
+} from "@aligntok/encoders";
 import type { TensorParameters } from "@aligntok/nn";
 import { add, mul, scalar, slice, type Tensor } from "@tensorflow/tfjs-core";
 import { featureDistance, type Perceptual } from "./losses.ts";
@@ -70,39 +76,51 @@ function toUnitRange(images: Tensor): Tensor {
 }
 
 export interface FeaturePerceptualOptions {
-  /** Blocks whose outputs are compared, counted from 0. @default three, spread over the depth */
-  readonly layers?: readonly number[];
-  /** Pixels of the image per patch. @default the encoder's patch size */
+  /** Side in pixels of the training images. @default what the encoder's position embeddings are for */
+  readonly imageSize?: number;
+  /** Pixels of the image per patch, along each side. @default the encoder's patch size */
   readonly stride?: number;
+  /** Blocks whose outputs are compared, counted from 0. @default those at a quarter, a half and three quarters of the depth */
+  readonly layers?: readonly number[];
 }
 
-/**
- * Frozen features of an encoder as the perceptual term, for where no LPIPS weights are at hand.
- *
- * @param encoder the configuration and weights; the position embeddings must be those of the training size
- */
+/** Frozen features of an encoder as the perceptual term, for where no LPIPS weights are at hand. */
 export function createFeaturePerceptual(
   encoder: { readonly config: ViTConfig; readonly parameters: Parameters },
   options: FeaturePerceptualOptions = {},
 ): Perceptual {
-  const { config, parameters } = encoder;
-  const { depth } = config;
-  const { layers = spread(depth), stride = config.patchSize } = options;
-  const featuresOf = (params: TensorParameters, images: Tensor) =>
-    applyViTLayers(
-      config,
-      params,
-      normalize(config, toUnitRange(toPatches(config, images, stride))),
-      layers,
-    );
+  const { config } = encoder;
+  const { stride = config.patchSize, layers = spread(config.depth) } = options;
+  const { imageSize = Math.floor(config.imageSize / config.patchSize) * stride } = options;
+  check(
+    imageSize > 0 && imageSize % stride === 0,
+    () => `imageSize: expected a multiple of the stride ${stride}, got ${imageSize}`,
+  );
+  const side = imageSize / stride;
+  const featuresOf = (params: TensorParameters, images: Tensor) => {
+    const x = normalize(config, toUnitRange(toPatches(config, images, stride)));
+    return applyViTLayers(config, params, x, layers);
+  };
   return {
-    name: `features of blocks ${layers.join(", ")} of a ViT ${config.width}x${depth}`,
-    parameters,
+    name: `features of blocks ${layers.join(", ")} of a ViT ${config.width}x${config.depth}`,
+    parameters: upToBlock(
+      resamplePositions(config, encoder.parameters, [side, side]),
+      Math.max(...layers),
+    ),
     distance: (params, x, y) => featureDistance(featuresOf(params, x), featuresOf(params, y)),
   };
 }
 
-/** Up to three blocks: at a quarter, a half and three quarters of the depth. */
 function spread(depth: number): number[] {
   return [...new Set([0.25, 0.5, 0.75].map((part) => Math.floor(part * depth)))];
+}
+
+/** The weights that blocks 0 to `last` need. */
+function upToBlock(parameters: Parameters, last: number): Parameters {
+  return Object.fromEntries(
+    Object.entries(parameters).filter(([name]) => {
+      const block = /^blocks\.(\d+)\./.exec(name)?.[1];
+      return block ? Number(block) <= last : !/^(norm|head)\./.test(name);
+    }),
+  );
 }

@@ -1,11 +1,13 @@
 import { createRandom, type Parameters, sizeOf } from "@aligntok/core";
+import { applyViTLayers } from "@aligntok/encoders";
 import * as tf from "@tensorflow/tfjs-core";
 import { describe, expect, it } from "vitest";
-import { applyEncoder } from "../src/encoder.ts";
 import {
   applyAdapter,
   applyDecoder,
   applyDiscriminator,
+  applyEncoder,
+  createFeaturePerceptual,
   type DecoderConfig,
   decoderShapes,
   decoderSizes,
@@ -23,6 +25,7 @@ import {
   readGolden,
   toTensor,
   toTensors,
+  under,
 } from "./golden.ts";
 
 const weights = await readGolden("weights");
@@ -142,5 +145,33 @@ describe("encoder and adapter", () => {
   it("have the paper's adapter: 1024 -> 1024 -> 32", () => {
     const params = initAdapter({ width: 1024, latent: 32 }, random());
     expect(countWeights(params)).toBe(1024 * 1024 + 1024 + 32 * 1024 + 32);
+  });
+});
+
+describe("the perceptual term of frozen features", () => {
+  it("compares tokens of unit scale, at the training size, with the weights it needs", () => {
+    const params = under(weights, "encoder.");
+    const perceptual = createFeaturePerceptual(
+      { config: encoder, parameters: params },
+      { layers: [0], imageSize: 24 },
+    );
+    expect(
+      Object.keys(perceptual.parameters).some((name) => /^(blocks\.1|norm)\./.test(name)),
+    ).toBe(false);
+    const x = tf.randomUniform([2, 3, 24, 24], -1, 1, "float32", 1);
+    const y = tf.randomUniform([2, 3, 24, 24], -1, 1, "float32", 2);
+    const own = toTensors(perceptual.parameters);
+    const value = perceptual.distance(own, x, y).dataSync()[0]!;
+    expect(perceptual.distance(own, x, x).dataSync()[0]).toBe(0);
+    const [a, b] = [x, y].map((image) => {
+      const tokens = applyViTLayers(encoder, own, image, [0])[0]!; // mean and std of 0.5: [-1, 1] as it is
+      const rows = tf.reshape(tokens, [-1, encoder.width]).arraySync() as number[][];
+      return rows.map((row) => {
+        const scale = Math.sqrt(row.reduce((sum, v) => sum + v * v, 0) / row.length);
+        return row.map((v) => v / scale);
+      });
+    });
+    const squares = a!.flatMap((row, i) => row.map((v, j) => (v - b![i]![j]!) ** 2));
+    expect(value).toBeCloseTo(squares.reduce((sum, v) => sum + v, 0) / squares.length, 4);
   });
 });
