@@ -19,6 +19,7 @@ import {
   type RunLog,
   runTraining,
   type Schedule,
+  selectParameters,
   splitParameters,
   type TensorSet,
   type TrainingProgress,
@@ -117,7 +118,8 @@ export async function trainStage(
   const schedule = typeof lr === "number" ? createConstantSchedule(lr) : lr;
   const { trainable, frozen } = splitParameters(previous.parameters, trainableParts[stage]);
 
-  const weights = flattenParameters(trainable);
+  const snapshot = selectParameters(previous.parameters, ["encoder", "adapter"]);
+  const weights = flattenParameters(trainable); // a copy: the snapshot stays as it is
   const gradients = zerosLike(weights);
   const ema = emaDecay > 0 ? createEma(weights, { decay: emaDecay }) : undefined;
   const groups = stage === "perceptual" ? [{ prefix: "encoder", lrScale: encoderLrScale }] : [];
@@ -158,9 +160,7 @@ export async function trainStage(
   }: StageBatch): Pick<ArrayInputs, "frozen" | "snapshot"> {
     if (stage === "latent") return features ? {} : { frozen };
     if (stage === "refine") return latents ? {} : { frozen };
-    return latents
-      ? {}
-      : { snapshot: splitParameters(previous.parameters, ["encoder", "adapter"]).trainable };
+    return latents ? {} : { snapshot };
   }
 
   async function step(index: number): Promise<Record<string, number>> {
@@ -222,7 +222,9 @@ export async function trainStage(
         assignParameters(weights, tensors.model ?? {});
         adam.restore(tensors.optimizer ?? {});
         if (ema) assignParameters(ema.parameters, tensors.ema ?? {});
-        judge?.restore(tensors.discriminator ?? {}, tensors.discriminator_optimizer ?? {});
+        // a run that is made longer may only now come to its discriminator
+        const { discriminator, discriminator_optimizer: judgeOptimizer } = tensors;
+        if (discriminator && judgeOptimizer) judge?.restore(discriminator, judgeOptimizer);
       },
       ...loopOptions(options),
     });

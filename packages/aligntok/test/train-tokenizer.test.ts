@@ -148,12 +148,26 @@ describe("trainStage", () => {
     ).rejects.toMatchObject({ code: "aborted" });
     const resumed = await trainStage(start, interrupted);
     log.close();
+    const finished = await trainStage(start, {
+      ...whole,
+      batch: () => expect.fail("a finished stage needs no batch"),
+    });
+    expect(changedParts(uninterrupted.parameters, finished.parameters)).toEqual([]);
     expect(changedParts(uninterrupted.parameters, resumed.parameters)).toEqual([]);
     expect(changedParts(uninterrupted.discriminator!, resumed.discriminator!)).toEqual([]);
     const lines = await readRunLog(folder);
     expect(lines.map(({ step }) => step)).toEqual([1, 2, 3, 4, 5]);
     expect(lines[0]).not.toHaveProperty("discriminator"); // it starts at step index 1
     expect(lines[1]).toHaveProperty("generatorWeight");
+  });
+
+  it("goes on when made longer, to a discriminator that had not begun", async () => {
+    const short = options("latent", { steps: 1, discriminatorStart: 1 });
+    expect((await trainStage(start, short)).discriminator).toBeUndefined();
+    const longer = await trainStage(start, { ...short, steps: 2 });
+    const whole = await trainStage(start, { ...short, steps: 2, folder: join(root, "longer") });
+    expect(changedParts(longer.parameters, whole.parameters)).toEqual([]);
+    expect(changedParts(longer.discriminator!, whole.discriminator!)).toEqual([]);
   });
 
   it("refuses the checkpoint of another stage", async () => {
