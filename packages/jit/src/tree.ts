@@ -48,7 +48,11 @@ export function mapTree<Leaf, To>(
   if (Array.isArray(tree)) {
     return tree.map((item, i) => mapTree(item, isLeaf, map, joinPath(path, String(i))));
   }
-  if (typeof tree === "object" && tree !== null && Object.getPrototypeOf(tree) === Object.prototype) {
+  if (
+    typeof tree === "object" &&
+    tree !== null &&
+    Object.getPrototypeOf(tree) === Object.prototype
+  ) {
     const mapped: Record<string, Tree<To>> = {};
     for (const [key, item] of Object.entries(tree)) {
       if (item !== undefined) mapped[key] = mapTree(item, isLeaf, map, joinPath(path, key));
@@ -71,10 +75,7 @@ function describe(x: unknown): string {
 }
 
 /** A spec for `compile`. */
-export function spec(
-  shape: readonly number[],
-  dtype: TensorSpec["dtype"] = "float32",
-): TensorSpec {
+export function spec(shape: readonly number[], dtype: TensorSpec["dtype"] = "float32"): TensorSpec {
   return { shape: [...shape], dtype };
 }
 

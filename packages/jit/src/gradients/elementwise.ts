@@ -1,6 +1,7 @@
 /** Gradients of elementwise kernels: dx from dy, with broadcast dimensions summed away. */
-import * as tf from "@tensorflow/tfjs-core";
+
 import type { Tensor } from "@tensorflow/tfjs-core";
+import * as tf from "@tensorflow/tfjs-core";
 
 /** Sums a gradient over the dimensions in which its input was broadcast. */
 export function unbroadcast(dy: Tensor, shape: readonly number[]): Tensor {
@@ -45,9 +46,7 @@ fromInput("Log1p", (dy, x) => tf.div(dy, tf.add(x, 1)));
 fromInput("Neg", (dy) => tf.neg(dy));
 fromOutput("Reciprocal", (dy, y) => tf.neg(tf.mul(dy, tf.square(y))));
 fromOutput("Relu", (dy, y) => tf.mul(dy, mask(tf.greater(y, 0))));
-fromOutput("Relu6", (dy, y) =>
-  tf.mul(dy, mask(tf.logicalAnd(tf.greater(y, 0), tf.less(y, 6)))),
-);
+fromOutput("Relu6", (dy, y) => tf.mul(dy, mask(tf.logicalAnd(tf.greater(y, 0), tf.less(y, 6)))));
 fromInput("LeakyRelu", (dy, x, { alpha }) =>
   tf.where(tf.greater(x, 0), dy, tf.mul(dy, alpha as number)),
 );
@@ -92,9 +91,21 @@ function binary(
   });
 }
 
-binary("Add", (dy) => dy, (dy) => dy);
-binary("Sub", (dy) => dy, (dy) => tf.neg(dy));
-binary("Multiply", (dy, _, b) => tf.mul(dy, b), (dy, a) => tf.mul(dy, a));
+binary(
+  "Add",
+  (dy) => dy,
+  (dy) => dy,
+);
+binary(
+  "Sub",
+  (dy) => dy,
+  (dy) => tf.neg(dy),
+);
+binary(
+  "Multiply",
+  (dy, _, b) => tf.mul(dy, b),
+  (dy, a) => tf.mul(dy, a),
+);
 binary(
   "RealDiv",
   (dy, _, b) => tf.div(dy, b),
@@ -147,3 +158,27 @@ tf.registerGradient({
     };
   },
 });
+
+// Truth values do not change with small changes of what they compare.
+for (const kernelName of [
+  "Equal",
+  "NotEqual",
+  "Greater",
+  "GreaterEqual",
+  "Less",
+  "LessEqual",
+  "LogicalAnd",
+  "LogicalOr",
+]) {
+  tf.registerGradient({
+    kernelName,
+    inputsToSave: ["a", "b"],
+    gradFunc: (_, saved) => ({
+      a: () => tf.zeros(saved[0]!.shape),
+      b: () => tf.zeros(saved[1]!.shape),
+    }),
+  });
+}
+for (const kernelName of ["LogicalNot", "ArgMax", "ArgMin", "All", "Any"]) {
+  fromInput(kernelName, (_, x) => tf.zeros(x.shape));
+}

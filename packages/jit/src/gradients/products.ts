@@ -1,6 +1,7 @@
 /** Gradient of the batched matrix product, for every combination of transposed operands. */
-import * as tf from "@tensorflow/tfjs-core";
+
 import type { Tensor } from "@tensorflow/tfjs-core";
+import * as tf from "@tensorflow/tfjs-core";
 import { unbroadcast } from "./elementwise.ts";
 
 tf.registerGradient({
@@ -12,12 +13,16 @@ tf.registerGradient({
     return {
       a: () =>
         unbroadcast(
-          transposeA ? tf.matMul(b, d, transposeB as boolean, true) : tf.matMul(d, b, false, !transposeB),
+          transposeA
+            ? tf.matMul(b, d, transposeB as boolean, true)
+            : tf.matMul(d, b, false, !transposeB),
           a.shape,
         ),
       b: () =>
         unbroadcast(
-          transposeB ? tf.matMul(d, a, true, transposeA as boolean) : tf.matMul(a, d, !transposeA, false),
+          transposeB
+            ? tf.matMul(d, a, true, transposeA as boolean)
+            : tf.matMul(a, d, !transposeA, false),
           b.shape,
         ),
     };

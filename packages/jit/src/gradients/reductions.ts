@@ -1,12 +1,16 @@
 /** Gradients of reductions and of the softmax family. */
-import * as tf from "@tensorflow/tfjs-core";
+
 import type { Tensor } from "@tensorflow/tfjs-core";
+import * as tf from "@tensorflow/tfjs-core";
 
 const axesOf = (axis: unknown, x: Tensor) => tf.util.parseAxisParam(axis as number[], x.shape);
 
 /** dy with the reduced dimensions back as ones. */
 function keepDims(dy: Tensor, x: Tensor, axes: readonly number[]): Tensor {
-  return tf.reshape(dy, x.shape.map((n, i) => (axes.includes(i) ? 1 : n)));
+  return tf.reshape(
+    dy,
+    x.shape.map((n, i) => (axes.includes(i) ? 1 : n)),
+  );
 }
 
 tf.registerGradient({

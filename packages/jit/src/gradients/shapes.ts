@@ -1,6 +1,7 @@
 /** Gradients of kernels that only move, repeat or pick elements. */
-import * as tf from "@tensorflow/tfjs-core";
+
 import type { Tensor } from "@tensorflow/tfjs-core";
+import * as tf from "@tensorflow/tfjs-core";
 
 tf.registerGradient({
   kernelName: "Identity",
@@ -52,9 +53,7 @@ tf.registerGradient({
   kernelName: "Pack",
   saveAllInputs: true,
   gradFunc: (dy, _, { axis }) =>
-    Object.fromEntries(
-      tf.unstack(dy as Tensor, axis as number).map((part, i) => [i, () => part]),
-    ),
+    Object.fromEntries(tf.unstack(dy as Tensor, axis as number).map((part, i) => [i, () => part])),
 });
 
 tf.registerGradient({
@@ -134,7 +133,12 @@ tf.registerGradient({
         const table =
           before === 1
             ? tf.matMul(oneHot, tf.reshape(flat, [rows, after]), true, false)
-            : tf.matMul(tf.broadcastTo(tf.expandDims(oneHot, 0), [before, rows, count]), flat, true, false);
+            : tf.matMul(
+                tf.broadcastTo(tf.expandDims(oneHot, 0), [before, rows, count]),
+                flat,
+                true,
+                false,
+              );
         return tf.reshape(table, x.shape);
       },
       indices: () => tf.zerosLike(tf.cast(indices, "float32")),
@@ -146,7 +150,10 @@ for (const [kernelName, input] of [
   ["ZerosLike", "x"],
   ["OnesLike", "x"],
 ] as const) {
-  tf.registerGradient({ kernelName, gradFunc: (dy) => ({ [input]: () => tf.zerosLike(dy as Tensor) }) });
+  tf.registerGradient({
+    kernelName,
+    gradFunc: (dy) => ({ [input]: () => tf.zerosLike(dy as Tensor) }),
+  });
 }
 
 tf.registerGradient({

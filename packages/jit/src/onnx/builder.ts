@@ -45,7 +45,12 @@ export function createOnnxBuilder(): OnnxBuilder {
   let count = 0;
   const fresh = (prefix: string) => `${prefix}_${count++}`;
 
-  function initializer(name: string, dtype: ElementType, shape: readonly number[], raw: Uint8Array) {
+  function initializer(
+    name: string,
+    dtype: ElementType,
+    shape: readonly number[],
+    raw: Uint8Array,
+  ) {
     const tensor = createMessage();
     if (shape.length > 0) tensor.ints(1, shape);
     graph.message(5, tensor.int(2, elementTypes[dtype]).string(8, name).bytes(9, raw));

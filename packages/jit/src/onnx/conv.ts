@@ -86,23 +86,36 @@ export const lowerWeightGradient: Lowering = (
   const [ph, pw] = [h + top + bottom, w + left + right];
 
   if (kh === 1 && kw === 1 && stride === 1) {
-    return reduceProducts(flatten(dy!, [n, o, oh * ow], builder), flatten(padded, [n, c, oh * ow], builder), [o, 1, 1, c]);
+    return reduceProducts(
+      flatten(dy!, [n, o, oh * ow], builder),
+      flatten(padded, [n, c, oh * ow], builder),
+      [1, o, 1, c],
+    );
   }
   if (stride === 1) {
     const reach = dilation * (kh - 1);
-    const columns = Array.from({ length: kw }, (_, j) => slice(padded, [3], [j * dilation], [j * dilation + ow], builder));
+    const columns = Array.from({ length: kw }, (_, j) =>
+      slice(padded, [3], [j * dilation], [j * dilation + ow], builder),
+    );
     const rows = Array.from({ length: kh }, (_, i) =>
       reach ? pad(dy!, [i * dilation, 0, reach - i * dilation, 0], builder) : dy!,
     );
     const left = concat(columns, builder); // (N, kw C, ph, ow)
     const right = concat(rows, builder); // (N, kh O, ph, ow)
-    return reduceProducts(flatten(right, [n, kh * o, ph * ow], builder), flatten(left, [n, kw * c, ph * ow], builder), [kh, o, kw, c]);
+    return reduceProducts(
+      flatten(right, [n, kh * o, ph * ow], builder),
+      flatten(left, [n, kw * c, ph * ow], builder),
+      [kh, o, kw, c],
+    );
   }
   const taps: string[] = [];
   for (let i = 0; i < kh; i++) {
     for (let j = 0; j < kw; j++) {
       const [y0, x0] = [i * dilation, j * dilation];
-      const ends = [Math.min(ph, y0 + (oh - 1) * stride + 1), Math.min(pw, x0 + (ow - 1) * stride + 1)];
+      const ends = [
+        Math.min(ph, y0 + (oh - 1) * stride + 1),
+        Math.min(pw, x0 + (ow - 1) * stride + 1),
+      ];
       taps.push(slice(padded, [2, 3], [y0, x0], ends, builder, stride));
     }
   }
@@ -110,10 +123,18 @@ export const lowerWeightGradient: Lowering = (
   return reduceProducts(flatten(dy!, [n, o, oh * ow], builder), cols, [1, o, kh * kw, c]);
 
   /** Sums a b^T over the images and brings the result, `(kh, O, kw, C)` in some grouping, to (O, C, kh, kw). */
-  function reduceProducts(a: string, b: string, [rows, outs, columns, channels]: readonly number[] | Image): string {
+  function reduceProducts(
+    a: string,
+    b: string,
+    [rows, outs, columns, channels]: readonly number[] | Image,
+  ): string {
     const products = builder.add("FusedMatMul", [a, b], { transB: 1 }, { domain: "com.microsoft" });
-    const total = n === 1 ? products : builder.add("ReduceSum", [products, builder.ints([0])], { keepdims: 0 });
-    const split = builder.add("Reshape", [total, builder.ints([rows!, outs!, columns!, channels!])]);
+    const total =
+      n === 1 ? products : builder.add("ReduceSum", [products, builder.ints([0])], { keepdims: 0 });
+    const split = builder.add("Reshape", [
+      total,
+      builder.ints([rows!, outs!, columns!, channels!]),
+    ]);
     const ordered = builder.add("Transpose", [split], { perm: [1, 3, 0, 2] });
     return builder.add("Reshape", [ordered, builder.ints(dw!.shape)]);
   }

@@ -12,13 +12,22 @@ function onesFor(x: Value, builder: OnnxBuilder): string {
 
 export const fused: LoweringTable = {
   BatchMatMul: ({ attributes, inputs: [a, b] }, [left, right], builder) => {
-    const { transposeA, transposeB, alpha = 1 } = attributes as {
+    const {
+      transposeA,
+      transposeB,
+      alpha = 1,
+    } = attributes as {
       transposeA: boolean;
       transposeB: boolean;
       alpha?: number;
     };
-    const flags = { transA: transposeA ? 1 : 0, transB: transposeB ? 1 : 0, alpha: { float: alpha } };
-    if (a!.shape.length === 2 && b!.shape.length === 2) return builder.add("Gemm", [left, right], flags);
+    const flags = {
+      transA: transposeA ? 1 : 0,
+      transB: transposeB ? 1 : 0,
+      alpha: { float: alpha },
+    };
+    if (a!.shape.length === 2 && b!.shape.length === 2)
+      return builder.add("Gemm", [left, right], flags);
     if (!transposeA && !transposeB && alpha === 1) return builder.add("MatMul", [left, right]);
     return builder.add("FusedMatMul", [left, right], flags, { domain: MICROSOFT });
   },
@@ -26,7 +35,9 @@ export const fused: LoweringTable = {
   Linear: ({ inputs: [x, weight], outputs: [y] }, [input, matrix, bias], builder) => {
     const flat = x!.shape.length === 2;
     const rows = sizeOf(x!.shape.slice(0, -1));
-    const from = flat ? input : builder.add("Reshape", [input, builder.ints([rows, x!.shape.at(-1)!])]);
+    const from = flat
+      ? input
+      : builder.add("Reshape", [input, builder.ints([rows, x!.shape.at(-1)!])]);
     const product = builder.add("Gemm", bias ? [from, matrix, bias] : [from, matrix], {
       transB: weight ? 1 : 0,
     });
@@ -76,20 +87,29 @@ export const fused: LoweringTable = {
 
   UpsampleNearest: ({ attributes }, [x], builder) => {
     const factor = attributes.factor as number;
-    const scales = builder.constant(Float32Array.of(1, 1, factor, factor), { shape: [4], dtype: "float32" });
+    const scales = builder.constant(Float32Array.of(1, 1, factor, factor), {
+      shape: [4],
+      dtype: "float32",
+    });
     return builder.add("Resize", [x, "", scales], {
       mode: "nearest",
       coordinate_transformation_mode: "asymmetric",
       nearest_mode: "floor",
     });
   },
-  AveragePool: ({ attributes }, [x], builder) => {
+  AveragePool2d: ({ attributes }, [x], builder) => {
     const factor = attributes.factor as number;
-    return builder.add("AveragePool", [x], { kernel_shape: [factor, factor], strides: [factor, factor] });
+    return builder.add("AveragePool", [x], {
+      kernel_shape: [factor, factor],
+      strides: [factor, factor],
+    });
   },
-  MaxPool: ({ attributes }, [x], builder) => {
+  MaxPool2d: ({ attributes }, [x], builder) => {
     const factor = attributes.factor as number;
-    return builder.add("MaxPool", [x], { kernel_shape: [factor, factor], strides: [factor, factor] });
+    return builder.add("MaxPool", [x], {
+      kernel_shape: [factor, factor],
+      strides: [factor, factor],
+    });
   },
   ResizeBilinear2d: ({ outputs: [y] }, [x], builder) =>
     builder.add("Resize", [x, "", "", builder.ints(y!.shape)], {

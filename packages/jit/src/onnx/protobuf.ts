@@ -65,7 +65,11 @@ export function createMessage(): Message {
     message: (field, value) => delimited(field, value.size, value.parts),
     ints(field, values) {
       const chunks = values.map(varint);
-      return delimited(field, chunks.reduce((sum, { length }) => sum + length, 0), chunks);
+      return delimited(
+        field,
+        chunks.reduce((sum, { length }) => sum + length, 0),
+        chunks,
+      );
     },
     floats(field, values) {
       return message.bytes(field, new Uint8Array(Float32Array.from(values).buffer));

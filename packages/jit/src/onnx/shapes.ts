@@ -54,7 +54,10 @@ export const shapes: LoweringTable = {
   PadV2: ({ attributes, outputs }, [x], builder) => {
     const paddings = attributes.paddings as [number, number][];
     const pads = [...paddings.map(([before]) => before), ...paddings.map(([, after]) => after)];
-    const value = builder.scalar((attributes.constantValue as number | undefined) ?? 0, outputs[0]!.dtype);
+    const value = builder.scalar(
+      (attributes.constantValue as number | undefined) ?? 0,
+      outputs[0]!.dtype,
+    );
     return builder.add("Pad", [x, builder.ints(pads), value], { mode: "constant" });
   },
   MirrorPad: ({ attributes }, [x], builder) => {
@@ -80,7 +83,11 @@ export const shapes: LoweringTable = {
       builder.ints(axes.map(() => -1)),
     ]);
   },
-  GatherV2: ({ attributes: { axis, batchDims }, inputs: [source, indices] }, [x, index], builder) => {
+  GatherV2: (
+    { attributes: { axis, batchDims }, inputs: [source, indices] },
+    [x, index],
+    builder,
+  ) => {
     if (batchDims === 0) return builder.add("Gather", [x, index], { axis: axis as number });
     // With batch dimensions ONNX knows GatherND, which picks along the axis that follows them.
     const shape = indices!.shape;
@@ -92,7 +99,10 @@ export const shapes: LoweringTable = {
         "GatherND",
         [
           builder.add("Transpose", [x], { perm: moved }),
-          builder.add("Reshape", [builder.add("Cast", [index], { to: 7 }), builder.ints([...shape, 1])]),
+          builder.add("Reshape", [
+            builder.add("Cast", [index], { to: 7 }),
+            builder.ints([...shape, 1]),
+          ]),
         ],
         { batch_dims: batchDims as number },
       );
@@ -109,7 +119,13 @@ export const shapes: LoweringTable = {
     }
     return builder.add(
       "GatherND",
-      [x, builder.add("Reshape", [builder.add("Cast", [index], { to: 7 }), builder.ints([...shape, 1])])],
+      [
+        x,
+        builder.add("Reshape", [
+          builder.add("Cast", [index], { to: 7 }),
+          builder.ints([...shape, 1]),
+        ]),
+      ],
       { batch_dims: batchDims as number },
     );
   },
@@ -127,7 +143,9 @@ export const shapes: LoweringTable = {
     const wide = builder.add("Cast", [indices], { to: 7 });
     const picked = builder.add("OneHot", [wide, builder.ints([depth]), values], { axis: -1 });
     const dtype = outputs[0]!.dtype;
-    return dtype === "float32" ? picked : builder.add("Cast", [picked], { to: dtype === "int32" ? 6 : 9 });
+    return dtype === "float32"
+      ? picked
+      : builder.add("Cast", [picked], { to: dtype === "int32" ? 6 : 9 });
   },
 };
 

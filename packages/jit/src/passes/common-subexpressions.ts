@@ -15,11 +15,14 @@ export function shareSubexpressions(graph: Graph): Graph {
   const seen = new Map<string, readonly Value[]>();
   return rewrite(graph, (node) => {
     // Large constants are never equal in practice, and slow to compare.
-    if (node.op === CONSTANT && (node.attributes.data as Float32Array).length > 64) return undefined;
+    if (node.op === CONSTANT && (node.attributes.data as Float32Array).length > 64)
+      return undefined;
     const key = [
       node.op,
       node.inputs.map(idOf).join(),
-      JSON.stringify(node.attributes, (_, item) => (ArrayBuffer.isView(item) ? [...(item as Float32Array)] : item)),
+      JSON.stringify(node.attributes, (_, item) =>
+        ArrayBuffer.isView(item) ? [...(item as Float32Array)] : item,
+      ),
       node.outputs.map(({ shape, dtype }) => `${dtype}${shape}`).join(";"),
     ].join("|");
     const earlier = seen.get(key);

@@ -1,5 +1,13 @@
 import { sizeOf } from "@aligntok/core";
-import { countUses, FILL, type Graph, type Node, producersOf, rewrite, type Value } from "../graph/graph.ts";
+import {
+  countUses,
+  FILL,
+  type Graph,
+  type Node,
+  producersOf,
+  rewrite,
+  type Value,
+} from "../graph/graph.ts";
 
 /** Joins operations that an engine can do in one pass over the memory. */
 export function fuse(graph: Graph): Graph {
@@ -32,8 +40,13 @@ function scaledProduct(node: Node, only: Only, producers: Map<Value, Node>): Nod
     const fill = factor && producers.get(factor);
     const product = only(x, "BatchMatMul");
     if (fill?.op !== FILL || sizeOf(factor!.shape) !== 1 || !product) continue;
-    const alpha = ((product.attributes.alpha as number | undefined) ?? 1) * (fill.attributes.value as number);
-    return { ...product, attributes: { ...product.attributes, alpha }, outputs: [{ ...node.outputs[0]! }] };
+    const alpha =
+      ((product.attributes.alpha as number | undefined) ?? 1) * (fill.attributes.value as number);
+    return {
+      ...product,
+      attributes: { ...product.attributes, alpha },
+      outputs: [{ ...node.outputs[0]! }],
+    };
   }
   return undefined;
 }
@@ -41,5 +54,12 @@ function scaledProduct(node: Node, only: Only, producers: Map<Value, Node>): Nod
 /** sum(x^2), without a copy of x^2. */
 function sumOfSquares(node: Node, only: Only): Node | undefined {
   const square = node.op === "Sum" ? only(node.inputs[0], "Square") : undefined;
-  return square && { ...node, op: "SumSquare", inputs: square.inputs, outputs: [{ ...node.outputs[0]! }] };
+  return (
+    square && {
+      ...node,
+      op: "SumSquare",
+      inputs: square.inputs,
+      outputs: [{ ...node.outputs[0]! }],
+    }
+  );
 }

@@ -19,7 +19,8 @@ export function simplify(graph: Graph): Graph {
       const producer = value && producers.get(value);
       return producer?.op === op ? producer : undefined;
     };
-    const fillOf = (value: Value | undefined) => before(value, FILL)?.attributes.value as number | undefined;
+    const fillOf = (value: Value | undefined) =>
+      before(value, FILL)?.attributes.value as number | undefined;
     const fill = (value: number) => make(filled(value, node.outputs[0]!));
 
     for (const rule of rules) {
@@ -50,7 +51,8 @@ const filled = (value: number, like: Value): Node => ({
   outputs: [{ shape: like.shape, dtype: like.dtype }],
 });
 
-const sameShape = (a: Value | undefined, b: Value | undefined) => a?.shape.join() === b?.shape.join();
+const sameShape = (a: Value | undefined, b: Value | undefined) =>
+  a?.shape.join() === b?.shape.join();
 
 const unary: Readonly<Record<string, (x: number) => number>> = {
   Neg: (x) => -x,
@@ -72,8 +74,16 @@ const binary: Readonly<Record<string, (a: number, b: number) => number>> = {
 };
 
 const broadcasts = new Set([
-  ...Object.keys(binary), "Pow", "SquaredDifference", "Select", "Equal", "NotEqual", "Greater",
-  "GreaterEqual", "Less", "LessEqual",
+  ...Object.keys(binary),
+  "Pow",
+  "SquaredDifference",
+  "Select",
+  "Equal",
+  "NotEqual",
+  "Greater",
+  "GreaterEqual",
+  "Less",
+  "LessEqual",
 ]);
 
 const foldConstants: Rule = ({ op, inputs: [a, b], outputs: [y] }, { fillOf, fill }) => {
@@ -84,14 +94,20 @@ const foldConstants: Rule = ({ op, inputs: [a, b], outputs: [y] }, { fillOf, fil
   if (x !== undefined && z !== undefined && binary[op] && y!.dtype === "float32") {
     return fill(Math.fround(binary[op](x, z)));
   }
-  if (x !== undefined && ["Reshape", "ExpandDims", "Transpose", "Tile", "Slice", "BroadcastTo"].includes(op)) {
+  if (
+    x !== undefined &&
+    ["Reshape", "ExpandDims", "Transpose", "Tile", "Slice", "BroadcastTo"].includes(op)
+  ) {
     return fill(x);
   }
   if (x !== undefined && op === "Cast") return fill(y!.dtype === "float32" ? x : Math.trunc(x));
   return undefined;
 };
 
-const dropNeutral: Rule = ({ op, inputs: [a, b], outputs: [y], attributes }, { fillOf, fill, make }) => {
+const dropNeutral: Rule = (
+  { op, inputs: [a, b], outputs: [y], attributes },
+  { fillOf, fill, make },
+) => {
   const [x, z] = [fillOf(a), fillOf(b)];
   const keep = (value: Value | undefined) => (sameShape(value, y) ? [value!] : undefined);
   switch (op) {
@@ -170,14 +186,26 @@ const joinMoves: Rule = (node, { before, make }) => {
     const earlier = before(inputs[0], "Reshape") ?? before(inputs[0], "ExpandDims");
     if (!earlier) return undefined;
     if (sameShape(earlier.inputs[0], outputs[0])) return [earlier.inputs[0]!];
-    return make({ op: "Reshape", inputs: [earlier.inputs[0]], attributes: { shape: outputs[0]!.shape }, outputs: [{ ...outputs[0]! }] });
+    return make({
+      op: "Reshape",
+      inputs: [earlier.inputs[0]],
+      attributes: { shape: outputs[0]!.shape },
+      outputs: [{ ...outputs[0]! }],
+    });
   }
   if (op === "Transpose") {
     const earlier = before(inputs[0], "Transpose");
     if (!earlier) return undefined;
-    const perm = (attributes.perm as number[]).map((axis) => (earlier.attributes.perm as number[])[axis]!);
+    const perm = (attributes.perm as number[]).map(
+      (axis) => (earlier.attributes.perm as number[])[axis]!,
+    );
     if (perm.every((from, to) => from === to)) return [earlier.inputs[0]!];
-    return make({ op, inputs: [earlier.inputs[0]], attributes: { perm }, outputs: [{ ...outputs[0]! }] });
+    return make({
+      op,
+      inputs: [earlier.inputs[0]],
+      attributes: { perm },
+      outputs: [{ ...outputs[0]! }],
+    });
   }
   return undefined;
 };
@@ -188,9 +216,15 @@ const joinScales: Rule = (node, { before, fillOf, make }) => {
   const [x, number] = scaleOf(node, fillOf) ?? [];
   const earlier = before(x, "Multiply");
   const [y, inner] = (earlier && scaleOf(earlier, fillOf)) ?? [];
-  if (!y || number === undefined || inner === undefined || !sameShape(y, node.outputs[0])) return undefined;
+  if (!y || number === undefined || inner === undefined || !sameShape(y, node.outputs[0]))
+    return undefined;
   const [scale] = make(filled(number * inner, { shape: [], dtype: "float32" }));
-  return make({ op: "Multiply", inputs: [y, scale], attributes: {}, outputs: [{ ...node.outputs[0]! }] });
+  return make({
+    op: "Multiply",
+    inputs: [y, scale],
+    attributes: {},
+    outputs: [{ ...node.outputs[0]! }],
+  });
 };
 
 /** A product with a number, as [the other factor, the number]. */

@@ -1,7 +1,7 @@
 /** Convolution in PyTorch's layout: images (N, C, H, W), weights (O, I, kh, kw). */
 import { check } from "@aligntok/core";
-import * as tf from "@tensorflow/tfjs-core";
 import type { Tensor, Tensor4D } from "@tensorflow/tfjs-core";
+import * as tf from "@tensorflow/tfjs-core";
 import type { Attributes } from "../graph/graph.ts";
 import { definePrimitive } from "./primitive.ts";
 
@@ -29,9 +29,19 @@ const toNchw = (x: Tensor) => tf.transpose(x, [0, 3, 1, 2]);
 const toHwio = (w: Tensor) => tf.transpose(w, [2, 3, 1, 0]) as Tensor4D;
 const toOihw = (w: Tensor) => tf.transpose(w, [3, 2, 0, 1]);
 const padSpace = (x: Tensor, [top, left, bottom, right]: ConvAttributes["padding"]) =>
-  tf.pad(x, [[0, 0], [0, 0], [top, bottom], [left, right]]);
+  tf.pad(x, [
+    [0, 0],
+    [0, 0],
+    [top, bottom],
+    [left, right],
+  ]);
 
-function outputSize(size: number, kernel: number, pads: number, { stride, dilation }: ConvAttributes) {
+function outputSize(
+  size: number,
+  kernel: number,
+  pads: number,
+  { stride, dilation }: ConvAttributes,
+) {
   return Math.floor((size + pads - dilation * (kernel - 1) - 1) / stride) + 1;
 }
 
@@ -49,7 +59,14 @@ const convolve = definePrimitive("Conv2d", {
   },
   reference: ({ x, weight, bias }, attributes) => {
     const { stride, padding, dilation } = attributes as ConvAttributes;
-    const y = tf.conv2d(toNhwc(padSpace(x!, padding)), toHwio(weight!), stride, "valid", "NHWC", dilation);
+    const y = tf.conv2d(
+      toNhwc(padSpace(x!, padding)),
+      toHwio(weight!),
+      stride,
+      "valid",
+      "NHWC",
+      dilation,
+    );
     return toNchw(bias ? tf.add(y, bias) : y);
   },
   gradient: {
@@ -58,9 +75,15 @@ const convolve = definePrimitive("Conv2d", {
       const [x, weight] = saved as [Tensor, Tensor];
       return {
         x: () =>
-          convolveInputGradient({ dy: dy as Tensor, weight }, { ...attributes, shape: x.shape })[0]!,
+          convolveInputGradient(
+            { dy: dy as Tensor, weight },
+            { ...attributes, shape: x.shape },
+          )[0]!,
         weight: () =>
-          convolveWeightGradient({ dy: dy as Tensor, x }, { ...attributes, shape: weight.shape })[0]!,
+          convolveWeightGradient(
+            { dy: dy as Tensor, x },
+            { ...attributes, shape: weight.shape },
+          )[0]!,
         bias: () => tf.sum(dy as Tensor, [0, 2, 3]),
       };
     },
@@ -74,7 +97,10 @@ const convolveInputGradient = definePrimitive("Conv2dInputGradient", {
     const { stride, padding, dilation, shape } = attributes as ConvAttributes & { shape: number[] };
     const [n, c, h, w] = shape as [number, number, number, number];
     const [top, left, bottom, right] = padding;
-    check(dilation === 1, () => `conv2d gradient on a plain tfjs backend: expected dilation 1, got ${dilation}`);
+    check(
+      dilation === 1,
+      () => `conv2d gradient on a plain tfjs backend: expected dilation 1, got ${dilation}`,
+    );
     const filled = tf.conv2dTranspose(
       toNhwc(dy!),
       toHwio(weight!),
@@ -91,13 +117,24 @@ const convolveWeightGradient = definePrimitive("Conv2dWeightGradient", {
   infer: (_, { shape }) => ({ shape: shape as number[], dtype: "float32" }),
   reference: ({ dy, x }, attributes) => {
     const { stride, padding, dilation, shape } = attributes as ConvAttributes & { shape: number[] };
-    check(dilation === 1, () => `conv2d gradient on a plain tfjs backend: expected dilation 1, got ${dilation}`);
+    check(
+      dilation === 1,
+      () => `conv2d gradient on a plain tfjs backend: expected dilation 1, got ${dilation}`,
+    );
     const [o, i, kh, kw] = shape as [number, number, number, number];
-    const gradient = tf.engine().runKernel(
-      "Conv2DBackpropFilter",
-      { x: toNhwc(padSpace(x!, padding)), dy: toNhwc(dy!) },
-      { strides: [stride, stride], pad: "valid", dataFormat: "NHWC", dimRoundingMode: null as never, filterShape: [kh, kw, i, o] },
-    ) as Tensor;
+    const gradient = tf
+      .engine()
+      .runKernel(
+        "Conv2DBackpropFilter",
+        { x: toNhwc(padSpace(x!, padding)), dy: toNhwc(dy!) },
+        {
+          strides: [stride, stride],
+          pad: "valid",
+          dataFormat: "NHWC",
+          dimRoundingMode: null as never,
+          filterShape: [kh, kw, i, o],
+        },
+      ) as Tensor;
     return toOihw(gradient);
   },
 });

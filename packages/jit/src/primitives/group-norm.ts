@@ -1,6 +1,6 @@
 import { check } from "@aligntok/core";
-import * as tf from "@tensorflow/tfjs-core";
 import type { Tensor } from "@tensorflow/tfjs-core";
+import * as tf from "@tensorflow/tfjs-core";
 import { silu, siluSlope } from "./activation.ts";
 
 export interface GroupNormOptions {
@@ -20,7 +20,12 @@ export interface GroupNormOptions {
  *
  * @param weight `(C)` @param bias `(C)`
  */
-export function groupNorm(x: Tensor, weight: Tensor, bias: Tensor, options: GroupNormOptions): Tensor {
+export function groupNorm(
+  x: Tensor,
+  weight: Tensor,
+  bias: Tensor,
+  options: GroupNormOptions,
+): Tensor {
   const { groups, eps, silu: activated = false } = options;
   check(
     x.rank === 4 && x.shape[1]! % groups === 0,
@@ -53,7 +58,15 @@ export function groupNorm(x: Tensor, weight: Tensor, bias: Tensor, options: Grou
 
   function gradient(
     dy: Tensor,
-    [x, weight, mean, inverse, scale, u, y]: [Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor],
+    [x, weight, mean, inverse, scale, u, y]: [
+      Tensor,
+      Tensor,
+      Tensor,
+      Tensor,
+      Tensor,
+      Tensor,
+      Tensor,
+    ],
   ): Tensor[] {
     const du = activated ? tf.mul(dy, siluSlope(u, y)) : dy;
     const sum = tf.reshape(tf.sum(du, [2, 3]), perGroup);

@@ -1,5 +1,5 @@
-import * as tf from "@tensorflow/tfjs-core";
 import type { Tensor } from "@tensorflow/tfjs-core";
+import * as tf from "@tensorflow/tfjs-core";
 import { definePrimitive } from "./primitive.ts";
 
 /** Folds all but the last axis: the matrix that an affine map works on. */
@@ -7,7 +7,10 @@ const asMatrix = (x: Tensor) => tf.reshape(x, [-1, x.shape.at(-1)!]);
 
 const call = definePrimitive("Linear", {
   inputs: ["x", "weight", "bias?"],
-  infer: ([x, weight]) => ({ shape: [...x!.shape.slice(0, -1), weight!.shape[0]!], dtype: x!.dtype }),
+  infer: ([x, weight]) => ({
+    shape: [...x!.shape.slice(0, -1), weight!.shape[0]!],
+    dtype: x!.dtype,
+  }),
   reference: ({ x, weight, bias }) => {
     const y = tf.matMul(asMatrix(x!), weight as tf.Tensor2D, false, true);
     return tf.reshape(bias ? tf.add(y, bias) : y, [...x!.shape.slice(0, -1), weight!.shape[0]!]);

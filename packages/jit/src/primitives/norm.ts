@@ -1,5 +1,5 @@
-import * as tf from "@tensorflow/tfjs-core";
 import type { Tensor } from "@tensorflow/tfjs-core";
+import * as tf from "@tensorflow/tfjs-core";
 import { definePrimitive } from "./primitive.ts";
 
 const last = [-1];

@@ -44,7 +44,9 @@ export function definePrimitive(
       });
     }
     const present = Object.fromEntries(Object.entries(inputs).filter(([, tensor]) => tensor));
-    const made = tf.runKernel(name, present as NamedTensorMap, attributes as never) as Tensor | Tensor[];
+    const made = tf.runKernel(name, present as NamedTensorMap, attributes as never) as
+      | Tensor
+      | Tensor[];
     return Array.isArray(made) ? made : [made];
   };
 }

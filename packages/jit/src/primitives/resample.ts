@@ -1,7 +1,7 @@
 /** Changes of resolution of images in PyTorch's layout (N, C, H, W). */
 import { check } from "@aligntok/core";
-import * as tf from "@tensorflow/tfjs-core";
 import type { Tensor, Tensor4D } from "@tensorflow/tfjs-core";
+import * as tf from "@tensorflow/tfjs-core";
 import type { Value } from "../graph/graph.ts";
 import { definePrimitive } from "./primitive.ts";
 
@@ -34,7 +34,7 @@ const upsample: ReturnType<typeof definePrimitive> = definePrimitive("UpsampleNe
   },
 });
 
-const pool: ReturnType<typeof definePrimitive> = definePrimitive("AveragePool", {
+const pool: ReturnType<typeof definePrimitive> = definePrimitive("AveragePool2d", {
   inputs: ["x"],
   infer: ([x], { factor }) => scaled(x!, 1 / (factor as number)),
   reference: ({ x }, { factor }) => tf.mean(windows(x!, factor as number), [3, 5]),
@@ -50,7 +50,7 @@ const pool: ReturnType<typeof definePrimitive> = definePrimitive("AveragePool", 
   },
 });
 
-const maximum = definePrimitive("MaxPool", {
+const maximum = definePrimitive("MaxPool2d", {
   inputs: ["x"],
   infer: ([x], { factor }) => scaled(x!, 1 / (factor as number)),
   reference: ({ x }, { factor }) => tf.max(windows(x!, factor as number), [3, 5]),
@@ -61,11 +61,35 @@ const maximum = definePrimitive("MaxPool", {
         const x = saved[0]!;
         const f = factor as number;
         const split = windows(x, f);
-        const [n, c, rows, , columns] = split.shape as number[] as [number, number, number, number, number];
-        const last = tf.reshape(tf.transpose(split, [0, 1, 2, 4, 3, 5]), [n, c, rows, columns, f * f]);
+        const [n, c, rows, , columns] = split.shape as number[] as [
+          number,
+          number,
+          number,
+          number,
+          number,
+        ];
+        const last = tf.reshape(tf.transpose(split, [0, 1, 2, 4, 3, 5]), [
+          n,
+          c,
+          rows,
+          columns,
+          f * f,
+        ]);
         const first = tf.cast(tf.oneHot(tf.argMax(last, -1), f * f), "float32");
-        const spread = tf.reshape(tf.mul(first, tf.expandDims(dy as Tensor, -1)), [n, c, rows, columns, f, f]);
-        const image = tf.reshape(tf.transpose(spread, [0, 1, 2, 4, 3, 5]), [n, c, rows * f, columns * f]);
+        const spread = tf.reshape(tf.mul(first, tf.expandDims(dy as Tensor, -1)), [
+          n,
+          c,
+          rows,
+          columns,
+          f,
+          f,
+        ]);
+        const image = tf.reshape(tf.transpose(spread, [0, 1, 2, 4, 3, 5]), [
+          n,
+          c,
+          rows * f,
+          columns * f,
+        ]);
         return padTo(image, x.shape);
       },
     }),
@@ -74,7 +98,14 @@ const maximum = definePrimitive("MaxPool", {
 
 function padTo(x: Tensor, shape: readonly number[]): Tensor {
   const [bottom, right] = [shape[2]! - x.shape[2]!, shape[3]! - x.shape[3]!];
-  return bottom || right ? tf.pad(x, [[0, 0], [0, 0], [0, bottom], [0, right]]) : x;
+  return bottom || right
+    ? tf.pad(x, [
+        [0, 0],
+        [0, 0],
+        [0, bottom],
+        [0, right],
+      ])
+    : x;
 }
 
 /** Repeats every pixel 2 by 2: `(N, C, H, W)` to `(N, C, 2H, 2W)`. */
@@ -94,7 +125,10 @@ export function maxPool2d(x: Tensor, size: number): Tensor {
 
 const bilinear = definePrimitive("ResizeBilinear2d", {
   inputs: ["x"],
-  infer: ([x], { size }) => ({ shape: [...x!.shape.slice(0, 2), ...(size as number[])], dtype: "float32" }),
+  infer: ([x], { size }) => ({
+    shape: [...x!.shape.slice(0, 2), ...(size as number[])],
+    dtype: "float32",
+  }),
   reference: ({ x }, { size }) => {
     const nhwc = tf.transpose(x!, [0, 2, 3, 1]) as Tensor4D;
     return tf.transpose(

@@ -5,7 +5,14 @@ import { type Graph, printGraph } from "../graph/graph.ts";
 import { lowerToOnnx } from "../onnx/lower.ts";
 import { optimize } from "../passes/index.ts";
 import { trace } from "../trace/trace.ts";
-import { isArrayLeaf, type MapTree, mapTree, type TensorSpec, type Tree, visitTree } from "../tree.ts";
+import {
+  isArrayLeaf,
+  type MapTree,
+  mapTree,
+  type TensorSpec,
+  type Tree,
+  visitTree,
+} from "../tree.ts";
 import { type EngineName, requireEngine } from "./engines.ts";
 import { createOnnxSession } from "./onnx-session.ts";
 import { createReferenceSession } from "./reference-session.ts";
@@ -40,7 +47,10 @@ export interface Compiled<In, Out> {
 
 /** What sessions of every engine can do: run on named arrays. */
 export interface Session {
-  run(feeds: ReadonlyMap<string, NdArray>, into: ReadonlyMap<string, NdArray>): Promise<ReadonlyMap<string, NdArray>>;
+  run(
+    feeds: ReadonlyMap<string, NdArray>,
+    into: ReadonlyMap<string, NdArray>,
+  ): Promise<ReadonlyMap<string, NdArray>>;
   dispose(): void;
 }
 
@@ -56,7 +66,10 @@ export async function compile<S, Out>(
   options: CompileOptions = {},
 ): Promise<Compiled<MapTree<S, TensorSpec, NdArray>, MapTree<Out, Tensor, NdArray<"float32">>>> {
   const engine = await requireEngine(options.engine ?? "onnxruntime");
-  const { graph: traced, outputNames } = trace(fn as (inputs: never) => unknown, inputSpec as Tree<TensorSpec>);
+  const { graph: traced, outputNames } = trace(
+    fn as (inputs: never) => unknown,
+    inputSpec as Tree<TensorSpec>,
+  );
   const graph = optimize(traced);
   const session: Session =
     engine === "reference"
@@ -88,7 +101,10 @@ function matchInputs(graph: Graph, inputs: unknown): Map<string, NdArray> {
     const array = feeds.get(name);
     if (array?.dtype === value.dtype && array.shape.join() === value.shape.join()) continue;
     const got = array ? `${array.dtype} [${array.shape}]` : "nothing";
-    throw new AlignTokError("bad-input", `input ${name}: expected ${value.dtype} [${value.shape}], got ${got}`);
+    throw new AlignTokError(
+      "bad-input",
+      `input ${name}: expected ${value.dtype} [${value.shape}], got ${got}`,
+    );
   }
   if (feeds.size !== graph.inputs.length) {
     const known = new Set(graph.inputs.map(({ name }) => name));
@@ -104,6 +120,9 @@ function checkTargets(graph: Graph, targets: ReadonlyMap<string, NdArray>): void
     const value = outputs.get(name);
     if (value?.dtype === array.dtype && value.shape.join() === array.shape.join()) continue;
     const wanted = value ? `${value.dtype} [${value.shape}]` : "no such output";
-    throw new AlignTokError("bad-input", `into ${name.slice(4)}: expected ${wanted}, got ${array.dtype} [${array.shape}]`);
+    throw new AlignTokError(
+      "bad-input",
+      `into ${name.slice(4)}: expected ${wanted}, got ${array.dtype} [${array.shape}]`,
+    );
   }
 }

@@ -32,7 +32,10 @@ export async function createOnnxSession(
       return new Map(
         outputs.map(({ name, value }) => {
           const data = results[name]!.data;
-          return [name, into.get(name) ?? ({ dtype: value.dtype, shape: value.shape, data } as NdArray)];
+          return [
+            name,
+            into.get(name) ?? ({ dtype: value.dtype, shape: value.shape, data } as NdArray),
+          ];
         }),
       );
     },

@@ -37,7 +37,12 @@ class TraceBackend extends KernelBackend {
     this.record(
       uniform
         ? { op: FILL, inputs: [], attributes: { value: Number(first) }, outputs: [output] }
-        : { op: CONSTANT, inputs: [], attributes: { data: copyOf(data, output.dtype) }, outputs: [output] },
+        : {
+            op: CONSTANT,
+            inputs: [],
+            attributes: { data: copyOf(data, output.dtype) },
+            outputs: [output],
+          },
     );
     return output;
   }
@@ -96,7 +101,10 @@ class TraceBackend extends KernelBackend {
 /** tfjs element types that the graph knows. */
 export function traceable(dtype: DataType): Value["dtype"] {
   if (dtype === "float32" || dtype === "int32" || dtype === "bool") return dtype;
-  throw new AlignTokError("unsupported", `tensor of dtype ${dtype}: expected float32, int32 or bool`);
+  throw new AlignTokError(
+    "unsupported",
+    `tensor of dtype ${dtype}: expected float32, int32 or bool`,
+  );
 }
 
 function copyOf(data: ArrayLike<number>, dtype: Value["dtype"]) {

@@ -4,10 +4,7 @@ import type { Attributes, Value } from "../graph/graph.ts";
 import { TRACE_BACKEND, traceBackend } from "./backend.ts";
 
 /** Shapes and types of a kernel's outputs from those of its inputs. */
-export type Infer = (
-  inputs: readonly Value[],
-  attributes: Attributes,
-) => Value | readonly Value[];
+export type Infer = (inputs: readonly Value[], attributes: Attributes) => Value | readonly Value[];
 
 export interface KernelRule {
   /** Names of the inputs in order, or "list" where tfjs passes them by index. A trailing `?` marks an optional one. */
@@ -52,7 +49,11 @@ export function defineAlias(name: string, input: string): void {
   });
 }
 
-function inputsOf(name: string, rule: KernelRule, inputs: NamedTensorInfoMap): (Value | undefined)[] {
+function inputsOf(
+  name: string,
+  rule: KernelRule,
+  inputs: NamedTensorInfoMap,
+): (Value | undefined)[] {
   if (rule.inputs === "list") return Object.values(inputs).map((input) => asValue(name, input));
   return rule.inputs.map((key) => {
     const input = inputs[key.replace("?", "")];

@@ -29,21 +29,60 @@ function oneAxis(axis: unknown, x: Value): number {
 
 // Elementwise, one input.
 for (const name of [
-  "Abs", "Ceil", "Cos", "Elu", "Erf", "Exp", "Expm1", "Floor", "Log", "Log1p", "LogicalNot", "Neg",
-  "Reciprocal", "Relu", "Relu6", "Round", "Rsqrt", "Sigmoid", "Sign", "Sin", "Softplus", "Sqrt",
-  "Square", "Tan", "Tanh", "LeakyRelu", "ClipByValue", "Step",
+  "Abs",
+  "Ceil",
+  "Cos",
+  "Elu",
+  "Erf",
+  "Exp",
+  "Expm1",
+  "Floor",
+  "Log",
+  "Log1p",
+  "LogicalNot",
+  "Neg",
+  "Reciprocal",
+  "Relu",
+  "Relu6",
+  "Round",
+  "Rsqrt",
+  "Sigmoid",
+  "Sign",
+  "Sin",
+  "Softplus",
+  "Sqrt",
+  "Square",
+  "Tan",
+  "Tanh",
+  "LeakyRelu",
+  "ClipByValue",
+  "Step",
 ]) {
   defineKernel(name, { inputs: ["x"], infer: like });
 }
 
 // Elementwise, two inputs that broadcast.
 for (const name of [
-  "Add", "Sub", "Multiply", "RealDiv", "Maximum", "Minimum", "Pow", "SquaredDifference",
+  "Add",
+  "Sub",
+  "Multiply",
+  "RealDiv",
+  "Maximum",
+  "Minimum",
+  "Pow",
+  "SquaredDifference",
 ]) {
   defineKernel(name, { inputs: ["a", "b"], infer: broadcasting });
 }
 for (const name of [
-  "Equal", "NotEqual", "Greater", "GreaterEqual", "Less", "LessEqual", "LogicalAnd", "LogicalOr",
+  "Equal",
+  "NotEqual",
+  "Greater",
+  "GreaterEqual",
+  "Less",
+  "LessEqual",
+  "LogicalAnd",
+  "LogicalOr",
 ]) {
   defineKernel(name, { inputs: ["a", "b"], infer: asBool });
 }
@@ -71,8 +110,13 @@ defineKernel("OnesLike", { inputs: ["x"], infer: like });
 
 // Reductions.
 for (const [name, key] of [
-  ["Sum", "axis"], ["Mean", "axis"], ["Max", "reductionIndices"], ["Min", "axis"], ["Prod", "axis"],
-  ["All", "axis"], ["Any", "axis"],
+  ["Sum", "axis"],
+  ["Mean", "axis"],
+  ["Max", "reductionIndices"],
+  ["Min", "axis"],
+  ["Prod", "axis"],
+  ["All", "axis"],
+  ["Any", "axis"],
 ] as const) {
   defineKernel(name, {
     inputs: ["x"],
@@ -81,7 +125,9 @@ for (const [name, key] of [
       keepDims: attributes.keepDims === true,
     }),
     infer: ([x], { axes, keepDims }) => ({
-      shape: x!.shape.flatMap((n, i) => ((axes as number[]).includes(i) ? (keepDims ? [1] : []) : [n])),
+      shape: x!.shape.flatMap((n, i) =>
+        (axes as number[]).includes(i) ? (keepDims ? [1] : []) : [n],
+      ),
       dtype: x!.dtype,
     }),
   });
@@ -142,7 +188,10 @@ defineKernel("Concat", {
   inputs: "list",
   attributes: ({ axis }, [x]) => ({ axis: oneAxis(axis, x!) }),
   infer: (inputs, { axis }) => ({
-    shape: backend_util.computeOutShape(inputs.map(({ shape }) => [...shape]), axis as number),
+    shape: backend_util.computeOutShape(
+      inputs.map(({ shape }) => [...shape]),
+      axis as number,
+    ),
     dtype: inputs[0]!.dtype,
   }),
 });
@@ -150,7 +199,11 @@ defineKernel("Slice", {
   inputs: ["x"],
   attributes: ({ begin, size }, [x]) => {
     const shaped = { shape: [...x!.shape] } as Parameters<typeof slice_util.parseSliceParams>[0];
-    const [starts, sizes] = slice_util.parseSliceParams(shaped, begin as number[], size as number[]);
+    const [starts, sizes] = slice_util.parseSliceParams(
+      shaped,
+      begin as number[],
+      size as number[],
+    );
     slice_util.assertParamsValid(shaped, starts!, sizes!);
     return { begin: starts, size: sizes };
   },

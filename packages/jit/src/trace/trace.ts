@@ -1,5 +1,5 @@
 import { AlignTokError } from "@aligntok/core";
-import { engine, Tensor, tidy } from "@tensorflow/tfjs-core";
+import { engine, type Tensor, tidy } from "@tensorflow/tfjs-core";
 import { CONSTANT, FILL, type Graph, type Node, type Value } from "../graph/graph.ts";
 import { isArrayLeaf, isTensor, mapTree, type TensorSpec, type Tree, visitTree } from "../tree.ts";
 import { TRACE_BACKEND, traceBackend } from "./backend.ts";
@@ -16,12 +16,12 @@ export interface Trace {
  *
  * @throws AlignTokError `unsupported` for a kernel that the graph does not know, with the line of `fn` that called it.
  */
-export function trace(
-  fn: (inputs: never) => unknown,
-  inputSpecs: Tree<TensorSpec>,
-): Trace {
+export function trace(fn: (inputs: never) => unknown, inputSpecs: Tree<TensorSpec>): Trace {
   if (traceBackend.recording) {
-    throw new AlignTokError("bad-input", "compile: called inside a traced function. call the inner function directly");
+    throw new AlignTokError(
+      "bad-input",
+      "compile: called inside a traced function. call the inner function directly",
+    );
   }
   const nodes: Node[] = [];
   const inputs: { name: string; value: Value }[] = [];
@@ -79,7 +79,10 @@ function callerOf(stack: string): string {
   const frame = stack
     .split("\n")
     .slice(1)
-    .find((line) => !/node_modules\/@tensorflow\/|node:internal|\/jit\/(src|dist)\/|<anonymous>\)?$/.test(line));
+    .find(
+      (line) =>
+        !/node_modules\/@tensorflow\/|node:internal|\/jit\/(src|dist)\/|<anonymous>\)?$/.test(line),
+    );
   return frame ? `at ${frame.trim().replace(/^at /, "")}` : "in the traced function";
 }
 
