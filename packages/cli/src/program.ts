@@ -1,6 +1,7 @@
 import { Command, CommanderError } from "commander";
 import { doctorCommand } from "./commands/doctor.ts";
 import { featuresCommand } from "./commands/features.ts";
+import { quickstartCommand } from "./commands/quickstart.ts";
 import { reconstructCommand } from "./commands/reconstruct.ts";
 import { sampleCommand } from "./commands/sample.ts";
 import { describeFailure } from "./failure.ts";
@@ -14,6 +15,11 @@ export function createProgram(): Command {
     .helpOption("--help", "show this help")
     .helpCommand(false)
     .showHelpAfterError(false)
+    .addCommand(
+      quickstartCommand(async (options) =>
+        (await import("./quickstart/run.ts")).runQuickstart(options),
+      ),
+    )
     .addCommand(featuresCommand())
     .addCommand(reconstructCommand())
     .addCommand(sampleCommand())

