@@ -1,5 +1,6 @@
 /** Gradients of kernels that only move, repeat or pick elements. */
 
+import { AlignTokError } from "@aligntok/core";
 import type { Tensor } from "@tensorflow/tfjs-core";
 import * as tf from "@tensorflow/tfjs-core";
 
@@ -117,8 +118,14 @@ tf.registerGradient({
 tf.registerGradient({
   kernelName: "GatherV2",
   inputsToSave: ["x", "indices"],
-  gradFunc: (dy, saved, { axis }) => {
+  gradFunc: (dy, saved, { axis, batchDims }) => {
     const [x, indices] = saved as [Tensor, Tensor];
+    if (batchDims) {
+      throw new AlignTokError(
+        "unsupported",
+        `gradient of tf.gather: expected batchDims 0, got ${batchDims}. multiply by tf.oneHot of the indices`,
+      );
+    }
     return {
       // As a product with one-hot rows: deterministic, and a table of class embeddings is small.
       x: () => {

@@ -1,5 +1,5 @@
-import { AlignTokError } from "@aligntok/core";
-import { engine, keep, type Tensor, zerosLike } from "@tensorflow/tfjs-core";
+import { AlignTokError, check } from "@aligntok/core";
+import { clone, engine, keep, type Tensor, zerosLike } from "@tensorflow/tfjs-core";
 import { isTensor, mapTree, visitTree } from "../tree.ts";
 
 /**
@@ -25,7 +25,8 @@ export function valueAndGrad<P, A>(
 ): { value: Tensor; aux?: A; gradients: P } {
   const leaves: Tensor[] = [];
   visitTree(params, isTensor, (leaf) => leaves.push(leaf));
-  let aux: A | undefined;
+  check(leaves.length > 0, "valueAndGrad: expected at least one tensor in params, got none");
+  let kept: A | undefined;
   const { value, grads } = engine().gradients(
     () => {
       const result = fn(params);
@@ -37,10 +38,8 @@ export function valueAndGrad<P, A>(
         );
       }
       if (!isTensor(result)) {
-        aux = result.aux;
-        visitTree(aux, isTensor, (tensor) => {
-          keep(tensor);
-        });
+        // tfjs frees what a differentiated function makes, except its result and what is kept.
+        kept = mapTree(result.aux, isTensor, (tensor) => keep(clone(tensor))) as A;
       }
       return loss;
     },
@@ -50,7 +49,15 @@ export function valueAndGrad<P, A>(
   );
   let index = 0;
   const gradients = mapTree(params, isTensor, (leaf) => grads[index++] ?? zerosLike(leaf)) as P;
-  return aux === undefined ? { value, gradients } : { value, aux, gradients };
+  if (kept === undefined) return { value, gradients };
+  // Copies that the caller's scope frees, in place of the kept ones, which no scope does.
+  const aux = mapTree(kept, isTensor, (tensor) => {
+    const copy = clone(tensor);
+    tensor.kept = false;
+    tensor.dispose();
+    return copy;
+  }) as A;
+  return { value, aux, gradients };
 }
 
 /** The same values, through which no gradient flows. */

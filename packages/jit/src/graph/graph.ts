@@ -1,4 +1,3 @@
-import { sizeOf } from "@aligntok/core";
 import type { TensorSpec } from "../tree.ts";
 
 /** An edge of the graph: the output of a node, or an input of the graph. */
@@ -66,11 +65,23 @@ export function rewrite(
     const changed = inputs.some((value, i) => value !== original.inputs[i]);
     const node = changed ? { ...original, inputs } : original;
     const stand = replace(node, emit);
-    if (stand) node.outputs.forEach((output, i) => replaced.set(output, stand[i] as Value));
-    else emit(node);
+    if (!stand) emit(node);
+    else for (const [i, output] of node.outputs.entries()) replaced.set(output, stand[i]!);
   }
   const outputs = graph.outputs.map(({ name, value }) => ({ name, value: current(value) }));
   return { inputs: graph.inputs, outputs, nodes };
+}
+
+/** Attributes as JSON, in which NaN, the infinities and -0 are told apart, with `view` in place of typed arrays. */
+export function attributesAsText(
+  attributes: Attributes,
+  view: (data: ArrayLike<number>) => unknown,
+): string {
+  return JSON.stringify(attributes, (_, item) => {
+    if (ArrayBuffer.isView(item)) return view(item as Float32Array);
+    if (Object.is(item, -0)) return "-0";
+    return typeof item === "number" && !Number.isFinite(item) ? String(item) : item;
+  });
 }
 
 /** The graph as text, one line a node: `%3 float32[8,257,384] = LayerNorm(%1, %0) {"epsilon":1e-6}`. */
@@ -85,12 +96,9 @@ export function printGraph(graph: Graph): string {
   const typed = (value: Value) => `${nameOf(value)} ${value.dtype}[${value.shape}]`;
   const lines = graph.inputs.map(({ name, value }) => `${typed(value)} = input ${name}`);
   for (const { op, inputs, attributes, outputs } of graph.nodes) {
-    const shown = JSON.stringify(attributes, (_, item) =>
-      ArrayBuffer.isView(item) ? `${sizeOf([(item as Float32Array).length])} values` : item,
-    );
-    lines.push(
-      `${outputs.map(typed).join(", ")} = ${op}(${inputs.map(nameOf).join(", ")})${shown === "{}" ? "" : ` ${shown}`}`,
-    );
+    const call = `${op}(${inputs.map(nameOf).join(", ")})`;
+    const shown = attributesAsText(attributes, ({ length }) => `${length} values`);
+    lines.push(`${outputs.map(typed).join(", ")} = ${call}${shown === "{}" ? "" : ` ${shown}`}`);
   }
   lines.push(...graph.outputs.map(({ name, value }) => `output ${name} = ${nameOf(value)}`));
   return lines.join("\n");

@@ -5,15 +5,17 @@
 
 /** Collects the fields of one message. */
 export interface Message {
+  /** A varint: int32, int64, bool or an enum. */
   int(field: number, value: number): Message;
   float(field: number, value: number): Message;
   string(field: number, value: string): Message;
   bytes(field: number, value: Uint8Array): Message;
   message(field: number, value: Message): Message;
+  /** A repeated integer field, packed. */
   ints(field: number, values: readonly number[]): Message;
-  floats(field: number, values: readonly number[]): Message;
   /** Length in bytes. */
   readonly size: number;
+  /** The bytes so far, in pieces: an outer message takes them over without copying. */
   readonly parts: readonly Uint8Array[];
   finish(): Uint8Array;
 }
@@ -70,9 +72,6 @@ export function createMessage(): Message {
         chunks.reduce((sum, { length }) => sum + length, 0),
         chunks,
       );
-    },
-    floats(field, values) {
-      return message.bytes(field, new Uint8Array(Float32Array.from(values).buffer));
     },
     get size() {
       return size;

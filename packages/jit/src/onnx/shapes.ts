@@ -1,7 +1,10 @@
+import type { OnnxBuilder } from "./builder.ts";
 import type { LoweringTable } from "./lower.ts";
 
-/** The start of the int64 range: how ONNX writes "down to and including the first element". */
+/** Far before any first element: how ONNX says "down to and including it", as the end of a reversed slice. */
 const BEFORE_FIRST = -(2 ** 53);
+/** onnx.proto's number for the type. */
+const INT64 = 7;
 
 export const shapes: LoweringTable = {
   Reshape: ({ outputs }, [x], builder) =>
@@ -63,11 +66,9 @@ export const shapes: LoweringTable = {
   MirrorPad: ({ attributes }, [x], builder) => {
     const paddings = attributes.paddings as [number, number][];
     const pads = [...paddings.map(([before]) => before), ...paddings.map(([, after]) => after)];
-    // tfjs "symmetric" repeats the border pixel, which ONNX calls differently from numpy and lacks.
-    if (attributes.mode === "reflect") {
-      return builder.add("Pad", [x, builder.ints(pads)], { mode: "reflect" });
-    }
-    return symmetricPad(x!, paddings, builder);
+    return attributes.mode === "reflect"
+      ? builder.add("Pad", [x, builder.ints(pads)], { mode: "reflect" })
+      : symmetricPad(x!, paddings, builder);
   },
   Tile: ({ attributes }, [x], builder) =>
     builder.add("Tile", [x, builder.ints(attributes.reps as number[])]),
@@ -83,51 +84,13 @@ export const shapes: LoweringTable = {
       builder.ints(axes.map(() => -1)),
     ]);
   },
-  GatherV2: (
-    { attributes: { axis, batchDims }, inputs: [source, indices] },
-    [x, index],
-    builder,
-  ) => {
+  GatherV2: ({ attributes: { axis, batchDims }, inputs }, [x, index], builder) => {
     if (batchDims === 0) return builder.add("Gather", [x, index], { axis: axis as number });
-    // With batch dimensions ONNX knows GatherND, which picks along the axis that follows them.
-    const shape = indices!.shape;
-    if (axis !== batchDims) {
-      const moved = source!.shape.map((_, i) => i);
-      moved.splice(axis as number, 1);
-      moved.splice(batchDims as number, 0, axis as number);
-      const picked = builder.add(
-        "GatherND",
-        [
-          builder.add("Transpose", [x], { perm: moved }),
-          builder.add("Reshape", [
-            builder.add("Cast", [index], { to: 7 }),
-            builder.ints([...shape, 1]),
-          ]),
-        ],
-        { batch_dims: batchDims as number },
-      );
-      // (batch, indices, between, after) back to (batch, between, indices, after)
-      const batch = batchDims as number;
-      const count = shape.length - batch;
-      const between = (axis as number) - batch;
-      const rank = source!.shape.length - 1 + count;
-      const order = Array.from({ length: rank }, (_, i) => {
-        if (i < batch || i >= batch + between + count) return i;
-        return i < batch + between ? i + count : i - between;
-      });
-      return builder.add("Transpose", [picked], { perm: order });
-    }
-    return builder.add(
-      "GatherND",
-      [
-        x,
-        builder.add("Reshape", [
-          builder.add("Cast", [index], { to: 7 }),
-          builder.ints([...shape, 1]),
-        ]),
-      ],
-      { batch_dims: batchDims as number },
-    );
+    // GatherND picks along the axis after the batch dimensions (the rule of the kernel asks for this one),
+    // by int64 tuples: here of one number each.
+    const wide = builder.add("Cast", [index], { to: INT64 });
+    const tuples = builder.add("Reshape", [wide, builder.ints([...inputs[1]!.shape, 1])]);
+    return builder.add("GatherND", [x, tuples], { batch_dims: batchDims as number });
   },
   OneHot: ({ attributes, outputs }, [indices], builder) => {
     const { depth, onValue, offValue } = attributes as {
@@ -140,7 +103,7 @@ export const shapes: LoweringTable = {
       shape: [2],
       dtype: "float32",
     });
-    const wide = builder.add("Cast", [indices], { to: 7 });
+    const wide = builder.add("Cast", [indices], { to: INT64 });
     const picked = builder.add("OneHot", [wide, builder.ints([depth]), values], { axis: -1 });
     const dtype = outputs[0]!.dtype;
     return dtype === "float32"
@@ -149,10 +112,11 @@ export const shapes: LoweringTable = {
   },
 };
 
+/** Mirrors with the border element repeated, `b a | a b c | c b`: a mode that ONNX's Pad does not have. */
 function symmetricPad(
   x: string,
   paddings: readonly [number, number][],
-  builder: Parameters<LoweringTable[string]>[2],
+  builder: OnnxBuilder,
 ): string {
   return paddings.reduce((padded, [before, after], axis) => {
     const flip = (from: number, to: number) =>

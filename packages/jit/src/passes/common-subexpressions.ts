@@ -1,4 +1,4 @@
-import { CONSTANT, type Graph, rewrite, type Value } from "../graph/graph.ts";
+import { attributesAsText, CONSTANT, type Graph, rewrite, type Value } from "../graph/graph.ts";
 
 /**
  * Computes equal expressions once. It is what makes several `valueAndGrad` over one forward pass (the
@@ -20,9 +20,7 @@ export function shareSubexpressions(graph: Graph): Graph {
     const key = [
       node.op,
       node.inputs.map(idOf).join(),
-      JSON.stringify(node.attributes, (_, item) =>
-        ArrayBuffer.isView(item) ? [...(item as Float32Array)] : item,
-      ),
+      attributesAsText(node.attributes, (data) => Array.from(data, String)),
       node.outputs.map(({ shape, dtype }) => `${dtype}${shape}`).join(";"),
     ].join("|");
     const earlier = seen.get(key);

@@ -19,6 +19,8 @@ export function fuse(graph: Graph): Graph {
     return producer?.op === op ? producer : undefined;
   };
   return rewrite(graph, (node, emit) => {
+    // The node as rewritten so far: what it takes may itself have been fused.
+    for (const output of node.outputs) producers.set(output, node);
     const made = scaledProduct(node, only, producers) ?? sumOfSquares(node, only);
     if (!made) return undefined;
     emit(made);
@@ -40,6 +42,8 @@ function scaledProduct(node: Node, only: Only, producers: Map<Value, Node>): Nod
     const fill = factor && producers.get(factor);
     const product = only(x, "BatchMatMul");
     if (fill?.op !== FILL || sizeOf(factor!.shape) !== 1 || !product) continue;
+    // A number of higher rank, such as [1, 1, 1], also adds dimensions: left alone.
+    if (product.outputs[0]!.shape.join() !== node.outputs[0]!.shape.join()) continue;
     const alpha =
       ((product.attributes.alpha as number | undefined) ?? 1) * (fill.attributes.value as number);
     return {

@@ -5,6 +5,9 @@ import { FILL, type Graph, type Node, producersOf, rewrite, type Value } from ".
  * Algebra that needs no more than a node and those before it: constants folded, scalars kept scalar,
  * x + 0, x * 1 and their like removed, chains of reshapes and transposes joined, broadcasts left to the
  * operations that broadcast by themselves.
+ *
+ * Results are the same bits, with three exceptions that gradients are full of: `x * 0` is 0 even where x is
+ * infinite or NaN, the sign of zero is not kept (`-0 + 0`, `0 - 0`), and `(x * a) * b` rounds once, not twice.
  */
 export function simplify(graph: Graph): Graph {
   const producers = producersOf(graph.nodes);
@@ -21,7 +24,7 @@ export function simplify(graph: Graph): Graph {
     };
     const fillOf = (value: Value | undefined) =>
       before(value, FILL)?.attributes.value as number | undefined;
-    const fill = (value: number) => make(filled(value, node.outputs[0]!));
+    const fill = (value: number, like = node.outputs[0]!) => make(filled(value, like));
 
     for (const rule of rules) {
       const stand = rule(node, { make, before, fillOf, fill });
@@ -38,18 +41,21 @@ interface Context {
   readonly before: (value: Value | undefined, op: string) => Node | undefined;
   /** The number a value is everywhere, if it is. */
   readonly fillOf: (value: Value | undefined) => number | undefined;
-  /** The node's output as a constant. */
-  readonly fill: (value: number) => readonly Value[];
+  /** A constant like the node's output, or like another value. */
+  readonly fill: (value: number, like?: Value) => readonly Value[];
 }
 
+/** What stands in place of a node's outputs, or undefined where the rule does not apply. */
 type Rule = (node: Node, context: Context) => readonly Value[] | undefined;
 
-const filled = (value: number, like: Value): Node => ({
+const filled = (value: number, { shape, dtype }: Value): Node => ({
   op: FILL,
   inputs: [],
-  attributes: { value },
-  outputs: [{ shape: like.shape, dtype: like.dtype }],
+  attributes: { value: dtype === "float32" ? Math.fround(value) : value },
+  outputs: [{ shape, dtype }],
 });
+
+const scalarLike = ({ dtype }: Value): Value => ({ shape: [], dtype });
 
 const sameShape = (a: Value | undefined, b: Value | undefined) =>
   a?.shape.join() === b?.shape.join();
@@ -73,6 +79,9 @@ const binary: Readonly<Record<string, (a: number, b: number) => number>> = {
   Minimum: Math.min,
 };
 
+/** Operations whose output has the same number everywhere if their only input has. */
+const movements = new Set(["Reshape", "ExpandDims", "Transpose", "Tile", "Slice", "BroadcastTo"]);
+
 const broadcasts = new Set([
   ...Object.keys(binary),
   "Pow",
@@ -86,29 +95,31 @@ const broadcasts = new Set([
   "LessEqual",
 ]);
 
+/** A number everywhere in, a number everywhere out. Arithmetic only in float32: integers may overflow. */
 const foldConstants: Rule = ({ op, inputs: [a, b], outputs: [y] }, { fillOf, fill }) => {
-  const [x, z] = [fillOf(a), fillOf(b)];
   if (op === "ZerosLike") return fill(0);
   if (op === "OnesLike") return fill(1);
-  if (x !== undefined && unary[op]) return fill(unary[op](x));
-  if (x !== undefined && z !== undefined && binary[op] && y!.dtype === "float32") {
-    return fill(Math.fround(binary[op](x, z)));
-  }
-  if (
-    x !== undefined &&
-    ["Reshape", "ExpandDims", "Transpose", "Tile", "Slice", "BroadcastTo"].includes(op)
-  ) {
-    return fill(x);
-  }
-  if (x !== undefined && op === "Cast") return fill(y!.dtype === "float32" ? x : Math.trunc(x));
-  return undefined;
+  const [x, z] = [fillOf(a), fillOf(b)];
+  if (x === undefined) return undefined;
+  if (movements.has(op)) return fill(x);
+  if (op === "Cast") return fill(castNumber(x, y!.dtype));
+  if (y!.dtype !== "float32") return undefined;
+  if (unary[op]) return fill(unary[op](x));
+  return z !== undefined && binary[op] ? fill(binary[op](x, z)) : undefined;
 };
 
+function castNumber(x: number, dtype: Value["dtype"]): number {
+  if (dtype === "float32") return x;
+  return dtype === "bool" ? Number(x !== 0) : Math.trunc(x);
+}
+
+/** Operations that change nothing, or no more than a cheaper one does. */
 const dropNeutral: Rule = (
   { op, inputs: [a, b], outputs: [y], attributes },
   { fillOf, fill, make },
 ) => {
   const [x, z] = [fillOf(a), fillOf(b)];
+  // Only if the other operand did not broadcast it.
   const keep = (value: Value | undefined) => (sameShape(value, y) ? [value!] : undefined);
   switch (op) {
     case "Add":
@@ -122,13 +133,12 @@ const dropNeutral: Rule = (
       if (x === 0 || z === 0) return fill(0);
       return z === 1 ? keep(a) : x === 1 ? keep(b) : undefined;
     case "RealDiv":
-      if (z === undefined) return undefined;
       if (z === 1) return keep(a);
-      // A product is several times as fast as a quotient; the reciprocal must be exact to give the same bits.
-      return Number.isInteger(Math.log2(Math.abs(z)))
+      // A product is several times as fast as a quotient.
+      return z !== undefined && hasExactReciprocal(z)
         ? make({
             op: "Multiply",
-            inputs: [a, make(filled(1 / z, { shape: [], dtype: "float32" }))[0]!],
+            inputs: [a, fill(1 / z, b)[0]],
             attributes: {},
             outputs: [{ ...y! }],
           })
@@ -146,6 +156,12 @@ const dropNeutral: Rule = (
   }
 };
 
+/** Powers of two whose reciprocal is one too, neither of them denormal: the product has the quotient's bits. */
+function hasExactReciprocal(x: number): boolean {
+  const exponent = Math.log2(Math.abs(x));
+  return Number.isInteger(exponent) && Math.abs(exponent) <= 126;
+}
+
 /** Tile as tfjs uses it for broadcastTo: only dimensions of size 1 are repeated. */
 const tileIsBroadcast: Rule = ({ op, inputs: [x], attributes, outputs: [y] }, { make }) => {
   if (op !== "Tile") return undefined;
@@ -156,14 +172,12 @@ const tileIsBroadcast: Rule = ({ op, inputs: [x], attributes, outputs: [y] }, { 
 };
 
 /** An operation that broadcasts takes what came before a broadcast, if its other inputs give the shape. */
-const leaveBroadcast: Rule = (node, { before, fillOf, make }) => {
+const leaveBroadcast: Rule = (node, { before, fillOf, fill, make }) => {
   if (!broadcasts.has(node.op)) return undefined;
   const [y] = node.outputs;
   const narrow = (value: Value | undefined): Value | undefined => {
     const number = fillOf(value);
-    if (number !== undefined && value!.shape.length > 0) {
-      return make(filled(number, { shape: [], dtype: value!.dtype }))[0];
-    }
+    if (number !== undefined && value!.shape.length > 0) return fill(number, scalarLike(value!))[0];
     return before(value, "BroadcastTo")?.inputs[0];
   };
   for (const [i, input] of node.inputs.entries()) {
@@ -180,6 +194,7 @@ const leaveBroadcast: Rule = (node, { before, fillOf, make }) => {
   return undefined;
 };
 
+/** Two reshapes or two transposes in a row are one, or none. */
 const joinMoves: Rule = (node, { before, make }) => {
   const { op, inputs, attributes, outputs } = node;
   if (op === "Reshape" || op === "ExpandDims") {
@@ -196,9 +211,8 @@ const joinMoves: Rule = (node, { before, make }) => {
   if (op === "Transpose") {
     const earlier = before(inputs[0], "Transpose");
     if (!earlier) return undefined;
-    const perm = (attributes.perm as number[]).map(
-      (axis) => (earlier.attributes.perm as number[])[axis]!,
-    );
+    const first = earlier.attributes.perm as number[];
+    const perm = (attributes.perm as number[]).map((axis) => first[axis]!);
     if (perm.every((from, to) => from === to)) return [earlier.inputs[0]!];
     return make({
       op,
@@ -210,20 +224,21 @@ const joinMoves: Rule = (node, { before, make }) => {
   return undefined;
 };
 
-/** (x * a) * b with numbers a and b is one product. */
-const joinScales: Rule = (node, { before, fillOf, make }) => {
-  if (node.op !== "Multiply") return undefined;
-  const [x, number] = scaleOf(node, fillOf) ?? [];
-  const earlier = before(x, "Multiply");
-  const [y, inner] = (earlier && scaleOf(earlier, fillOf)) ?? [];
-  if (!y || number === undefined || inner === undefined || !sameShape(y, node.outputs[0]))
-    return undefined;
-  const [scale] = make(filled(number * inner, { shape: [], dtype: "float32" }));
+/** (x * a) * b with float32 numbers a and b is one product, unless a * b leaves the range of float32. */
+const joinScales: Rule = (node, { before, fillOf, fill, make }) => {
+  const [y] = node.outputs;
+  if (node.op !== "Multiply" || y!.dtype !== "float32") return undefined;
+  const [scaled, outer] = scaleOf(node, fillOf) ?? [];
+  const earlier = before(scaled, "Multiply");
+  const [x, inner] = (earlier && scaleOf(earlier, fillOf)) ?? [];
+  if (!x || outer === undefined || inner === undefined || !sameShape(x, y)) return undefined;
+  const exponent = Math.log2(Math.abs(outer * inner));
+  if (!(Math.abs(exponent) <= 126)) return undefined;
   return make({
     op: "Multiply",
-    inputs: [y, scale],
+    inputs: [x, fill(outer * inner, scalarLike(y!))[0]],
     attributes: {},
-    outputs: [{ ...node.outputs[0]! }],
+    outputs: [{ ...y! }],
   });
 };
 

@@ -23,18 +23,39 @@ export interface ConvAttributes extends Attributes {
   readonly dilation: number;
 }
 
+const none = [0, 0] as [number, number];
+
 // What tfjs's own NHWC kernels want, for the references.
 const toNhwc = (x: Tensor) => tf.transpose(x, [0, 2, 3, 1]) as Tensor4D;
 const toNchw = (x: Tensor) => tf.transpose(x, [0, 3, 1, 2]);
 const toHwio = (w: Tensor) => tf.transpose(w, [2, 3, 1, 0]) as Tensor4D;
 const toOihw = (w: Tensor) => tf.transpose(w, [3, 2, 0, 1]);
 const padSpace = (x: Tensor, [top, left, bottom, right]: ConvAttributes["padding"]) =>
-  tf.pad(x, [
-    [0, 0],
-    [0, 0],
-    [top, bottom],
-    [left, right],
+  tf.pad(x, [none, none, [top, bottom], [left, right]]);
+
+/** A dilated kernel as a larger one with zeros between the taps: (O, I, kh, kw) to (O, I, d (kh-1) + 1, d (kw-1) + 1). */
+function spread(weight: Tensor, dilation: number): Tensor {
+  if (dilation === 1) return weight;
+  const [o, i, kh, kw] = weight.shape as [number, number, number, number];
+  const rest = dilation - 1;
+  const taps = tf.reshape(weight, [o * i, kh, kw, 1]);
+  const columns = tf.pad(taps, [none, none, none, [0, rest]]);
+  const rows = tf.pad(tf.reshape(columns, [o * i, kh, 1, kw * dilation]), [
+    none,
+    none,
+    [0, rest],
+    none,
   ]);
+  const whole = tf.reshape(rows, [o, i, kh * dilation, kw * dilation]);
+  return tf.slice(whole, [0, 0, 0, 0], [o, i, dilation * (kh - 1) + 1, dilation * (kw - 1) + 1]);
+}
+
+/** The taps of such a kernel: the reverse of `spread`. */
+function gather(weight: Tensor, dilation: number): Tensor {
+  return dilation === 1
+    ? weight
+    : tf.stridedSlice(weight, [0, 0, 0, 0], weight.shape, [1, 1, dilation, dilation]);
+}
 
 function outputSize(
   size: number,
@@ -59,14 +80,8 @@ const convolve = definePrimitive("Conv2d", {
   },
   reference: ({ x, weight, bias }, attributes) => {
     const { stride, padding, dilation } = attributes as ConvAttributes;
-    const y = tf.conv2d(
-      toNhwc(padSpace(x!, padding)),
-      toHwio(weight!),
-      stride,
-      "valid",
-      "NHWC",
-      dilation,
-    );
+    const image = toNhwc(padSpace(x!, padding));
+    const y = tf.conv2d(image, toHwio(spread(weight!, dilation)), stride, "valid");
     return toNchw(bias ? tf.add(y, bias) : y);
   },
   gradient: {
@@ -97,13 +112,9 @@ const convolveInputGradient = definePrimitive("Conv2dInputGradient", {
     const { stride, padding, dilation, shape } = attributes as ConvAttributes & { shape: number[] };
     const [n, c, h, w] = shape as [number, number, number, number];
     const [top, left, bottom, right] = padding;
-    check(
-      dilation === 1,
-      () => `conv2d gradient on a plain tfjs backend: expected dilation 1, got ${dilation}`,
-    );
     const filled = tf.conv2dTranspose(
       toNhwc(dy!),
-      toHwio(weight!),
+      toHwio(spread(weight!, dilation)),
       [n, h + top + bottom, w + left + right, c],
       stride,
       "valid",
@@ -117,25 +128,19 @@ const convolveWeightGradient = definePrimitive("Conv2dWeightGradient", {
   infer: (_, { shape }) => ({ shape: shape as number[], dtype: "float32" }),
   reference: ({ dy, x }, attributes) => {
     const { stride, padding, dilation, shape } = attributes as ConvAttributes & { shape: number[] };
-    check(
-      dilation === 1,
-      () => `conv2d gradient on a plain tfjs backend: expected dilation 1, got ${dilation}`,
-    );
     const [o, i, kh, kw] = shape as [number, number, number, number];
-    const gradient = tf
-      .engine()
-      .runKernel(
-        "Conv2DBackpropFilter",
-        { x: toNhwc(padSpace(x!, padding)), dy: toNhwc(dy!) },
-        {
-          strides: [stride, stride],
-          pad: "valid",
-          dataFormat: "NHWC",
-          dimRoundingMode: null as never,
-          filterShape: [kh, kw, i, o],
-        },
-      ) as Tensor;
-    return toOihw(gradient);
+    const gradient = tf.engine().runKernel(
+      "Conv2DBackpropFilter",
+      { x: toNhwc(padSpace(x!, padding)), dy: toNhwc(dy!) },
+      {
+        strides: [stride, stride],
+        pad: "valid",
+        dataFormat: "NHWC",
+        dimRoundingMode: null as never,
+        filterShape: [dilation * (kh - 1) + 1, dilation * (kw - 1) + 1, i, o],
+      },
+    ) as Tensor;
+    return gather(toOihw(gradient), dilation);
   },
 });
 
@@ -149,7 +154,8 @@ export function conv2d(x: Tensor, weight: Tensor, options: Conv2dOptions = {}): 
   const { bias, stride = 1, padding = 0, dilation = 1 } = options;
   check(
     x.rank === 4 && weight.rank === 4 && x.shape[1] === weight.shape[1],
-    () => `conv2d: expected (N,I,H,W) and (O,I,kh,kw), got [${x.shape}] and [${weight.shape}]`,
+    () =>
+      `conv2d: expected (N, I, H, W) and (O, I, kh, kw), got [${x.shape}] and [${weight.shape}]`,
   );
   const sides = typeof padding === "number" ? [padding, padding, padding, padding] : [...padding];
   return convolve({ x, weight, bias }, { stride, padding: sides, dilation })[0]!;

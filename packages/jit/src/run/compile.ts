@@ -1,10 +1,10 @@
 import { writeFile } from "node:fs/promises";
-import { AlignTokError, type NdArray } from "@aligntok/core";
+import { AlignTokError, check, type NdArray } from "@aligntok/core";
 import type { Tensor } from "@tensorflow/tfjs-core";
 import { type Graph, printGraph } from "../graph/graph.ts";
 import { lowerToOnnx } from "../onnx/lower.ts";
 import { optimize } from "../passes/index.ts";
-import { trace } from "../trace/trace.ts";
+import { refuseNesting, trace } from "../trace/trace.ts";
 import {
   isArrayLeaf,
   type MapTree,
@@ -34,14 +34,15 @@ export interface Compiled<In, Out> {
   /**
    * Computes the outputs. Inputs may be views into a larger array and are not copied.
    *
-   * @throws AlignTokError `bad-input` when an input is missing, superfluous, or not of the compiled shape and type.
+   * @throws AlignTokError `bad-input` when an input is missing, superfluous, or not of the compiled shape and
+   * type, when `into` does not match the outputs, and after `dispose`.
    */
   run(inputs: In, options?: RunOptions): Promise<Out>;
   /** The optimised graph; `String(graph)` prints it. */
   readonly graph: Graph & { toString(): string };
   /** Writes the graph as an ONNX file, which netron.app shows. */
   save(path: string): Promise<void>;
-  /** Releases the engine's memory. */
+  /** Releases the engine's memory. A second call does nothing. */
   dispose(): void;
 }
 
@@ -57,14 +58,22 @@ export interface Session {
 /**
  * Traces a pure function on tfjs tensors, gradients included, and compiles it for an engine.
  *
- * @param fn a function of one tree of tensors to a tree of tensors, called once
+ * `fn` is called once, synchronously, with tensors that have a shape and no values. What it does beside
+ * calling tfjs happens once, too: a loop is unrolled, and `tf.randomNormal` becomes a constant. Pass in
+ * whatever should differ between runs. (The reference engine calls `fn` again at each run.)
+ *
+ * @param fn a function of one tree of tensors to a tree of tensors
  * @param inputSpec the shape and type of every input: `spec(...)`, or `specOf(arrays)`
+ * @throws AlignTokError `unsupported` for an operation or gradient that a trace cannot hold, with the line
+ * of `fn` that needs it; `unavailable` for an engine that is not installed; `bad-input` when `fn` is async,
+ * uses tensors made outside, reads values, or calls `compile`.
  */
 export async function compile<S, Out>(
   fn: (inputs: MapTree<S, TensorSpec, Tensor>) => Out,
   inputSpec: S,
   options: CompileOptions = {},
 ): Promise<Compiled<MapTree<S, TensorSpec, NdArray>, MapTree<Out, Tensor, NdArray<"float32">>>> {
+  refuseNesting();
   const engine = await requireEngine(options.engine ?? "onnxruntime");
   const { graph: traced, outputNames } = trace(
     fn as (inputs: never) => unknown,
@@ -76,10 +85,12 @@ export async function compile<S, Out>(
       ? createReferenceSession(fn as (inputs: never) => unknown, inputSpec as Tree<TensorSpec>)
       : await createOnnxSession(lowerToOnnx(graph), graph, options);
   const isName = (x: unknown): x is string => typeof x === "string";
+  let disposed = false;
 
   return {
     graph: Object.assign(Object.create({ toString: () => printGraph(graph) }), graph),
     async run(inputs, { into } = {}) {
+      check(!disposed, "run: the compiled function has been disposed. compile it again");
       const feeds = matchInputs(graph, inputs);
       const targets = new Map<string, NdArray>();
       if (into !== undefined) {
@@ -90,7 +101,10 @@ export async function compile<S, Out>(
       return mapTree(outputNames, isName, (name) => outputs.get(name)!) as never;
     },
     save: (path) => writeFile(path, lowerToOnnx(graph)),
-    dispose: () => session.dispose(),
+    dispose() {
+      if (!disposed) session.dispose();
+      disposed = true;
+    },
   };
 }
 

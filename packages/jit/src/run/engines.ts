@@ -1,10 +1,14 @@
 import { AlignTokError } from "@aligntok/core";
-import { listSupportedBackends } from "onnxruntime-node";
+import { engine } from "@tensorflow/tfjs-core";
+import { TRACE_BACKEND } from "../trace/backend.ts";
 
+/** What can run a compiled function: ONNX Runtime, or the function itself on a tfjs backend. */
 export type EngineName = "onnxruntime" | "reference";
 
+/** One line of `engines()`. */
 export interface EngineReport {
   readonly name: EngineName | "tensorflow";
+  /** Whether `compile` accepts it on this machine, now. */
   readonly available: boolean;
   /** Version and devices where it is available, otherwise the reason and the remedy. */
   readonly detail: string;
@@ -12,33 +16,45 @@ export interface EngineReport {
 
 /** What can run a compiled function on this machine, and why the others cannot. */
 export async function engines(): Promise<readonly EngineReport[]> {
-  const { env } = await import("onnxruntime-node");
-  const devices = listSupportedBackends().map(({ name }) => name);
-  const tfjs = (await import("@tensorflow/tfjs-core")).engine();
-  const backends = Object.keys(tfjs.registryFactory).filter((name) => name !== "aligntok-trace");
   return [
-    {
-      name: "onnxruntime",
-      available: true,
-      detail: `${env.versions.node ?? "installed"}, devices: ${devices.join(", ")} (cpu is used)`,
-    },
-    {
-      name: "reference",
-      available: backends.length > 0,
-      detail:
-        backends.length > 0
-          ? `plain tfjs on ${backends.join(", ")}`
-          : "no tfjs backend is loaded. npm i @tensorflow/tfjs-backend-cpu and import it",
-    },
+    await reportOnnxRuntime(),
+    reportReference(),
     { name: "tensorflow", available: false, detail: "not built yet: planned as tfjs-node(-gpu)" },
   ];
 }
 
-/** @throws AlignTokError `unavailable` when the engine cannot run here. */
+async function reportOnnxRuntime(): Promise<EngineReport> {
+  const name = "onnxruntime";
+  try {
+    const { env, listSupportedBackends } = await import("onnxruntime-node");
+    const devices = listSupportedBackends().map((device) => device.name);
+    const detail = `${env.versions.node ?? "installed"}, devices: ${devices.join(", ")} (cpu is used)`;
+    return { name, available: true, detail };
+  } catch (error) {
+    // No binary for this platform, or one that its system libraries do not fit.
+    const reason = error instanceof Error ? error.message.split("\n")[0] : String(error);
+    return { name, available: false, detail: `${reason}. npm install onnxruntime-node` };
+  }
+}
+
+function reportReference(): EngineReport {
+  const backends = Object.keys(engine().registryFactory).filter((name) => name !== TRACE_BACKEND);
+  const available = backends.length > 0;
+  const detail = available
+    ? `plain tfjs on ${backends.join(", ")}`
+    : "no tfjs backend is loaded. npm install @tensorflow/tfjs-backend-cpu and import it";
+  return { name: "reference", available, detail };
+}
+
+/**
+ * @throws AlignTokError `bad-input` for an engine that does not exist, `unavailable` for one that cannot run here.
+ */
 export async function requireEngine(name: string): Promise<EngineName> {
-  const report = (await engines()).find((engine) => engine.name === name);
+  const reports = await engines();
+  const report = reports.find((engine) => engine.name === name);
   if (!report) {
-    throw new AlignTokError("bad-input", `engine: expected onnxruntime or reference, got ${name}`);
+    const names = reports.map((engine) => engine.name).join(", ");
+    throw new AlignTokError("bad-input", `engine: expected one of ${names}, got ${name}`);
   }
   if (!report.available) {
     throw new AlignTokError("unavailable", `engine ${name}: ${report.detail}`);

@@ -1,21 +1,24 @@
 import { availableParallelism } from "node:os";
-import type { NdArray } from "@aligntok/core";
-import { InferenceSession, Tensor } from "onnxruntime-node";
+import { AlignTokError, type NdArray } from "@aligntok/core";
+import type { InferenceSession, Tensor } from "onnxruntime-node";
 import type { Graph } from "../graph/graph.ts";
 import type { CompileOptions, Session } from "./compile.ts";
 
-/** Loads a model into ONNX Runtime's CPU engine. */
+/** Loads a model into ONNX Runtime's CPU engine. The native library is loaded only here, not on import. */
 export async function createOnnxSession(
   model: Uint8Array,
   graph: Graph,
   { threads = availableParallelism() }: CompileOptions,
 ): Promise<Session> {
-  const session = await InferenceSession.create(model, {
+  const ort = await import("onnxruntime-node");
+  const toTensor = ({ dtype, shape, data }: NdArray): Tensor =>
+    new ort.Tensor(dtype as "float32", data as Float32Array, shape);
+  const session = await createSession(ort.InferenceSession, model, {
     executionProviders: ["cpu"],
     intraOpNumThreads: threads,
     interOpNumThreads: 1,
     graphOptimizationLevel: "all",
-    logSeverityLevel: 3,
+    logSeverityLevel: 4, // fatal: what goes wrong is thrown as well
   });
   const outputs = graph.outputs.map(({ name, value }) => ({ name, value }));
   return {
@@ -45,6 +48,18 @@ export async function createOnnxSession(
   };
 }
 
-function toTensor({ dtype, shape, data }: NdArray): Tensor {
-  return new Tensor(dtype as "float32", data as Float32Array, shape);
+/** ONNX Runtime checks types that tfjs's shapes do not tell: it has no sine of integers, for one. */
+async function createSession(
+  sessions: typeof InferenceSession,
+  model: Uint8Array,
+  options: InferenceSession.SessionOptions,
+): Promise<InferenceSession> {
+  try {
+    return await sessions.create(model, options);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new AlignTokError("unsupported", `onnxruntime refused the graph: ${reason}`, {
+      cause: error,
+    });
+  }
 }

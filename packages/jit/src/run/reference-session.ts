@@ -27,7 +27,7 @@ export function createReferenceSession(
 }
 
 function read(output: Tensor, target: NdArray | undefined): NdArray {
-  const data = output.dataSync();
+  const data = output.dataSync().slice(); // the backend's own memory, which an input may share
   if (!target) return { dtype: output.dtype, shape: [...output.shape], data } as NdArray;
   (target.data as Float32Array).set(data as Float32Array);
   return target;

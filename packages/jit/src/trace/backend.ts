@@ -2,9 +2,9 @@ import { AlignTokError, sizeOf } from "@aligntok/core";
 import {
   type BackendValues,
   type DataType,
-  engine,
   KernelBackend,
   registerBackend,
+  removeBackend,
 } from "@tensorflow/tfjs-core";
 import { CONSTANT, FILL, type Node, type Value } from "../graph/graph.ts";
 
@@ -15,17 +15,29 @@ export const TRACE_BACKEND = "aligntok-trace";
  * that tfjs's own tape, gradients and operations work on it unchanged.
  */
 class TraceBackend extends KernelBackend {
-  recording: Node[] | undefined;
+  /** The trace under way: its nodes in order, and every value that belongs to it. */
+  recording: { readonly nodes: Node[]; readonly values: Set<object> } | undefined;
 
   record(node: Node): readonly Value[] {
     if (!this.recording) {
+      deactivateTracing();
       throw new AlignTokError(
         "unavailable",
         `${node.op}: called outside a traced function, and no tfjs backend is loaded to compute it. import @tensorflow/tfjs-backend-cpu, or move the call into the function given to compile`,
       );
     }
-    this.recording.push(node);
+    this.recording.nodes.push(node);
+    for (const output of node.outputs) this.recording.values.add(output);
     return node.outputs;
+  }
+
+  /** The value behind a tensor's `dataId`, which must be of the trace under way. */
+  recordedValue(dataId: object | undefined, what: string): Value {
+    if (dataId && this.recording?.values.has(dataId)) return dataId as Value;
+    throw new AlignTokError(
+      "bad-input",
+      `${what}: got a tensor that was made outside of the traced function. pass it in as an input`,
+    );
   }
 
   override write(values: BackendValues, shape: number[], dtype: DataType): object {
@@ -33,7 +45,7 @@ class TraceBackend extends KernelBackend {
     // A tensor made of parts (tf.zeros, and tfjs's own zero gradients) is a fill when all are equal.
     const data = values as Float32Array;
     const first = data[0];
-    const uniform = sizeOf(shape) > 0 && data.every((value) => value === first);
+    const uniform = sizeOf(shape) > 0 && data.every((value) => Object.is(value, first));
     this.record(
       uniform
         ? { op: FILL, inputs: [], attributes: { value: Number(first) }, outputs: [output] }
@@ -56,13 +68,6 @@ class TraceBackend extends KernelBackend {
 
   override async read(): Promise<never> {
     return this.readSync();
-  }
-
-  override move(): never {
-    throw new AlignTokError(
-      "bad-input",
-      "a tensor made outside was used inside a traced function. pass it in as an input",
-    );
   }
 
   override numDataIds(): number {
@@ -114,9 +119,11 @@ function copyOf(data: ArrayLike<number>, dtype: Value["dtype"]) {
 
 export const traceBackend = new TraceBackend();
 // Priority 0: any backend that computes is preferred for eager calls.
-registerBackend(TRACE_BACKEND, () => traceBackend, 0);
+const register = () => registerBackend(TRACE_BACKEND, () => traceBackend, 0);
+register();
 
-/** Whether tfjs calls are being recorded now. */
-export function isTracing(): boolean {
-  return traceBackend.recording !== undefined && engine().backendName === TRACE_BACKEND;
+/** Leaves tfjs with no active backend, so that its next eager call chooses one by priority. */
+export function deactivateTracing(): void {
+  removeBackend(TRACE_BACKEND);
+  register();
 }

@@ -1,5 +1,4 @@
-import { AlignTokError } from "@aligntok/core";
-import { type NamedTensorInfoMap, registerKernel, type Tensor } from "@tensorflow/tfjs-core";
+import { type NamedTensorInfoMap, registerKernel, type TensorInfo } from "@tensorflow/tfjs-core";
 import type { Attributes, Value } from "../graph/graph.ts";
 import { TRACE_BACKEND, traceBackend } from "./backend.ts";
 
@@ -62,14 +61,7 @@ function inputsOf(
 }
 
 function asValue(name: string, input: unknown): Value {
-  const dataId = (input as Tensor | undefined)?.dataId as Value | undefined;
-  if (!dataId?.shape) {
-    throw new AlignTokError(
-      "bad-input",
-      `${name}: got a tensor that was made outside of the traced function. pass it in as an input`,
-    );
-  }
-  return dataId;
+  return traceBackend.recordedValue((input as TensorInfo | undefined)?.dataId, name);
 }
 
 function infoOf(value: Value) {

@@ -2,7 +2,7 @@
  * The kernels of tfjs that can be traced, each with the shape and type of what it makes.
  * Our own primitives add theirs in `primitives/`.
  */
-import { sizeOf } from "@aligntok/core";
+import { AlignTokError, sizeOf } from "@aligntok/core";
 import { backend_util, slice_util, util } from "@tensorflow/tfjs-core";
 import { FILL, type Value } from "../graph/graph.ts";
 import { traceable } from "./backend.ts";
@@ -103,7 +103,7 @@ defineKernel(FILL, {
     shape: shape as number[],
     dtype: traceable((dtype as Value["dtype"] | undefined) ?? "float32"),
   }),
-  attributes: ({ value, shape, dtype }) => ({ value, shape, dtype }),
+  attributes: ({ value, shape, dtype }) => ({ value: Number(value), shape, dtype }),
 });
 defineKernel("ZerosLike", { inputs: ["x"], infer: like });
 defineKernel("OnesLike", { inputs: ["x"], infer: like });
@@ -267,10 +267,17 @@ defineKernel("Reverse", {
 });
 defineKernel("GatherV2", {
   inputs: ["x", "indices"],
-  attributes: ({ axis, batchDims }, [x]) => ({
-    axis: oneAxis(axis, x!),
-    batchDims: (batchDims as number | undefined) ?? 0,
-  }),
+  attributes: ({ axis, batchDims }, [x]) => {
+    const along = oneAxis(axis, x!);
+    const batch = (batchDims as number | undefined) ?? 0;
+    if (batch !== 0 && batch !== along) {
+      throw new AlignTokError(
+        "unsupported",
+        `tf.gather: expected batchDims 0 or equal to axis ${along}, got ${batch}. transpose the axis first`,
+      );
+    }
+    return { axis: along, batchDims: batch };
+  },
   infer: ([x, indices], { axis, batchDims }) => ({
     shape: [
       ...x!.shape.slice(0, axis as number),

@@ -1,8 +1,9 @@
 import { AlignTokError } from "@aligntok/core";
-import { engine, type Tensor, tidy } from "@tensorflow/tfjs-core";
-import { CONSTANT, FILL, type Graph, type Node, type Value } from "../graph/graph.ts";
-import { isArrayLeaf, isTensor, mapTree, type TensorSpec, type Tree, visitTree } from "../tree.ts";
-import { TRACE_BACKEND, traceBackend } from "./backend.ts";
+import { engine, tidy } from "@tensorflow/tfjs-core";
+import type { Graph, Node, Value } from "../graph/graph.ts";
+import { isArrayLeaf, isTensor, mapTree, type TensorSpec, type Tree } from "../tree.ts";
+import { deactivateTracing, TRACE_BACKEND, traceBackend } from "./backend.ts";
+import { explain } from "./explain.ts";
 import "./kernels.ts";
 
 /** A recorded function: its graph, and its outputs as a tree of the names they have in the graph. */
@@ -13,82 +14,65 @@ export interface Trace {
 
 /**
  * Runs `fn` once on symbolic tensors and records every tfjs kernel that it calls, its gradients included.
+ * Synchronous from beginning to end, so that traces never interleave; leaves tfjs as it found it.
  *
  * @throws AlignTokError `unsupported` for a kernel that the graph does not know, with the line of `fn` that called it.
  */
 export function trace(fn: (inputs: never) => unknown, inputSpecs: Tree<TensorSpec>): Trace {
-  if (traceBackend.recording) {
-    throw new AlignTokError(
-      "bad-input",
-      "compile: called inside a traced function. call the inner function directly",
-    );
-  }
+  refuseNesting();
   const nodes: Node[] = [];
+  const values = new Set<object>();
   const inputs: { name: string; value: Value }[] = [];
   const outputs: { name: string; value: Value }[] = [];
+  let outputNames: Tree<string> = [];
+
   const tf = engine();
   const previous = tf.backendName;
-  traceBackend.recording = nodes;
+  const previousLimit = Error.stackTraceLimit;
+  // A frame of the caller lies below those of tfjs, which are often more than the usual ten.
+  Error.stackTraceLimit = 100;
+  traceBackend.recording = { nodes, values };
   // Synchronous up to its first await, which lies behind the switch: tfjs has no synchronous form.
   void tf.setBackend(TRACE_BACKEND);
   try {
-    return tidy(() => {
+    tidy(() => {
       const tensors = mapTree(inputSpecs, isArrayLeaf, ({ shape, dtype }, path) => {
         const value = { shape: [...shape], dtype: dtype as Value["dtype"] };
         inputs.push({ name: path || "input", value });
+        values.add(value);
         return tf.makeTensorFromDataId(value, value.shape, value.dtype, traceBackend);
       });
       const result = fn(tensors as never);
-      const outputNames = mapTree(result, isTensor, (tensor, path) => {
+      if (result instanceof Promise) {
+        result.catch(() => {}); // what it does without a trace is of no interest
+        throw new AlignTokError(
+          "bad-input",
+          "traced function: expected tensors, got a promise. it must not be async: pass in what it waits for",
+        );
+      }
+      outputNames = mapTree(result, isTensor, (tensor, path) => {
+        const what = `output${path && ` ${path}`}`;
         const name = `out:${path}`;
-        outputs.push({ name, value: valueOf(tensor) });
+        outputs.push({ name, value: traceBackend.recordedValue(tensor.dataId, what) });
         return name;
       });
-      return { graph: { inputs, outputs, nodes }, outputNames } as never as Tensor;
-    }) as never as Trace;
+    });
+    return { graph: { inputs, outputs, nodes }, outputNames };
   } catch (error) {
     throw explain(error);
   } finally {
+    Error.stackTraceLimit = previousLimit;
     traceBackend.recording = undefined;
     if (previous && previous !== TRACE_BACKEND) void tf.setBackend(previous);
+    else deactivateTracing();
   }
 }
 
-function valueOf(tensor: Tensor): Value {
-  return tensor.dataId as unknown as Value;
-}
-
-/** tfjs reports a missing kernel or gradient by an Error: say which, and where in the caller's code. */
-function explain(error: unknown): unknown {
-  if (!(error instanceof Error)) return error;
-  const kernel = /Cannot find registered kernel '([^']+)'/.exec(error.message)?.[1];
-  const gradient = /gradient function not found for (\w+)/.exec(error.message)?.[1];
-  if (!kernel && !gradient) return error;
-  const where = callerOf(error.stack ?? "");
-  return new AlignTokError(
-    "unsupported",
-    kernel
-      ? `operation ${kernel}: not supported in compiled functions, called ${where}. write it with supported operations, or report it`
-      : `gradient of ${gradient}: not available, needed by valueAndGrad ${where}. use stopGradient, or other operations`,
-    { cause: error },
+/** @throws AlignTokError `bad-input` within a traced function. */
+export function refuseNesting(): void {
+  if (!traceBackend.recording) return;
+  throw new AlignTokError(
+    "bad-input",
+    "compile: called inside a traced function. call the inner function directly",
   );
 }
-
-/** The first line of a stack that is neither tfjs's nor ours. */
-function callerOf(stack: string): string {
-  const frame = stack
-    .split("\n")
-    .slice(1)
-    .find(
-      (line) =>
-        !/node_modules\/@tensorflow\/|node:internal|\/jit\/(src|dist)\/|<anonymous>\)?$/.test(line),
-    );
-  return frame ? `at ${frame.trim().replace(/^at /, "")}` : "in the traced function";
-}
-
-/** Number of nodes that compute something, for messages and tests. */
-export function countOperations(graph: Graph): number {
-  return graph.nodes.filter(({ op }) => op !== FILL && op !== CONSTANT).length;
-}
-
-export { visitTree };

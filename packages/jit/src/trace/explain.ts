@@ -1,0 +1,35 @@
+import { AlignTokError } from "@aligntok/core";
+
+/** What to write in place of tfjs kernels that stay unsupported because a primitive of ours is faster. */
+const substitutes: Readonly<Record<string, string>> = {
+  Conv2D: "conv2d of @aligntok/jit, on (N, C, H, W)",
+  FusedConv2D: "conv2d of @aligntok/jit, on (N, C, H, W)",
+  _FusedMatMul: "linear of @aligntok/jit",
+  MaxPool: "maxPool2d of @aligntok/jit, on (N, C, H, W)",
+  AvgPool: "averagePool2d of @aligntok/jit, on (N, C, H, W)",
+  ResizeBilinear: "resizeBilinear2d of @aligntok/jit, on (N, C, H, W)",
+  ResizeNearestNeighbor: "upsampleNearest2x of @aligntok/jit, on (N, C, H, W)",
+};
+
+/**
+ * Turns tfjs's plain Errors for a missing kernel or gradient into ones that say which, where in the
+ * caller's code, and what to do. Other errors are given back as they are.
+ */
+export function explain(error: unknown): unknown {
+  if (!(error instanceof Error)) return error;
+  const kernel = /Kernel '(\w+)' not registered for backend/.exec(error.message)?.[1];
+  const gradient = /gradient function not found for (\w+)/.exec(error.message)?.[1];
+  if (!kernel && !gradient) return error;
+  const where = callerOf(error.stack ?? "");
+  const message = kernel
+    ? `operation ${kernel}: not supported in compiled functions, called ${where}. use ${substitutes[kernel] ?? "other operations, or report it"}`
+    : `gradient of ${gradient}: not available, needed by valueAndGrad ${where}. use stopGradient, or other operations`;
+  return new AlignTokError("unsupported", message, { cause: error });
+}
+
+/** The first line of a stack that is the caller's: of no installed package, and not ours. */
+function callerOf(stack: string): string {
+  const foreign = /[\\/]node_modules[\\/]|node:|[\\/]jit[\\/](src|dist)[\\/]|<anonymous>\)?$/;
+  const frame = stack.split("\n").find((line) => /^\s+at /.test(line) && !foreign.test(line));
+  return frame ? frame.trim() : "in the traced function";
+}
