@@ -81,7 +81,7 @@ export interface Judgement {
 /**
  * Judges images `(N, 3, H, W)` in [-1, 1].
  *
- * @param options.training true normalises by the statistics of this batch, false by the running ones
+ * With `training` it normalises by the statistics of this batch, without by the running ones.
  */
 export function applyDiscriminator(
   config: DiscriminatorConfig,

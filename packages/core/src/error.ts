@@ -12,7 +12,7 @@ export type ErrorCode =
 const marker = Symbol.for("@aligntok/error");
 
 /**
- * The only error class of the @aligntok packages.
+ * The only error class of the `@aligntok` packages.
  *
  * Messages read `what: expected ..., got .... next step.`; `isInstance` works across duplicate
  * copies of this package, which `instanceof` does not.

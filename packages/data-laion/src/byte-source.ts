@@ -55,7 +55,9 @@ export function readError(path: string, error: unknown): AlignTokError {
   if (AlignTokError.isInstance(error)) return error;
   const { code, message } = error as NodeJS.ErrnoException;
   if (code === "ENOENT" || code === "ENOTDIR") {
-    return new AlignTokError("not-found", `${path}: no such file or folder`, { cause: error });
+    return new AlignTokError("not-found", `${path}: no such file or folder. check the path`, {
+      cause: error,
+    });
   }
   if (code?.startsWith("Z_")) {
     return new AlignTokError(

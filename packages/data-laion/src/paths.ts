@@ -87,7 +87,7 @@ export async function expandPaths(pattern: string | readonly string[]): Promise<
     for (const path of existsSync(one) ? [one] : expandBraces(one)) {
       if (existsSync(path)) paths.push(path);
       else if (/[*?[]/.test(path)) paths.push(...(await glob(path)));
-      else throw new AlignTokError("not-found", `${path}: no such file or folder`);
+      else throw new AlignTokError("not-found", `${path}: no such file or folder. check the path`);
     }
   }
   return paths;
