@@ -61,7 +61,7 @@ export function mapTree<Leaf, To>(
   }
   throw new AlignTokError(
     "bad-input",
-    `${path || "argument"}: expected an array, or records and lists of arrays, got ${describe(tree)}`,
+    `${path || "tree"}: expected an array or tensor, or records and lists of them, got ${describe(tree)}`,
   );
 }
 

@@ -1,4 +1,9 @@
-/** Gradients of elementwise kernels: dx from dy, with broadcast dimensions summed away. */
+/**
+ * Gradients of elementwise kernels: dx from dy, with broadcast dimensions summed away.
+ *
+ * Where a function has a corner, the slope is PyTorch's: 0 for |x|, relu and relu6 at 0, alpha for leakyRelu at 0,
+ * 1 at the bounds of clipByValue; steps (ceil, floor, round, sign, step, comparisons) have slope 0.
+ */
 
 import type { Tensor } from "@tensorflow/tfjs-core";
 import * as tf from "@tensorflow/tfjs-core";
@@ -111,7 +116,7 @@ binary(
   (dy, _, b) => tf.div(dy, b),
   (dy, a, b) => tf.neg(tf.div(tf.mul(dy, a), tf.square(b))),
 );
-// Where both are equal the whole gradient goes to a, as in tfjs.
+// Where both are equal the whole gradient goes to a, as in tfjs (PyTorch gives each half).
 binary(
   "Maximum",
   (dy, a, b) => tf.mul(dy, mask(tf.greaterEqual(a, b))),

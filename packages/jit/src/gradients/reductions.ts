@@ -39,7 +39,7 @@ for (const [kernelName, key] of [
   ["Max", "reductionIndices"],
   ["Min", "axis"],
 ] as const) {
-  // Equal extremes each get the whole gradient, as in tfjs.
+  // Equal extremes each get the whole gradient, as in tfjs (PyTorch shares it among them).
   tf.registerGradient({
     kernelName,
     inputsToSave: ["x"],

@@ -47,6 +47,7 @@ export const elementwise: LoweringTable = {
       builder.scalar(attributes.clipValueMax as number),
     ]),
   Relu6: (_, [x], builder) => builder.add("Clip", [x, builder.scalar(0), builder.scalar(6)]),
+  // 1 above 0, otherwise alpha (0 by default); tfjs keeps NaN, of which this makes alpha.
   Step: ({ attributes }, [x], builder) =>
     builder.add("Where", [
       builder.add("Greater", [x, builder.scalar(0)]),

@@ -1,3 +1,4 @@
+import { check } from "@aligntok/core";
 import type { Tensor } from "@tensorflow/tfjs-core";
 import * as tf from "@tensorflow/tfjs-core";
 import { definePrimitive } from "./primitive.ts";
@@ -39,5 +40,13 @@ const call = definePrimitive("Attention", {
  * @returns `(B, H, T, e)`
  */
 export function attention(q: Tensor, k: Tensor, v: Tensor, scale: number): Tensor {
+  check(
+    [q, k, v].every(({ rank }) => rank === 4) &&
+      [k, v].every(({ shape: [b, h] }) => b === q.shape[0] && h === q.shape[1]) &&
+      q.shape[3] === k.shape[3] &&
+      k.shape[2] === v.shape[2],
+    () =>
+      `attention: expected (B, H, T, d), (B, H, S, d) and (B, H, S, e), got [${q.shape}], [${k.shape}] and [${v.shape}]`,
+  );
   return call({ q, k, v }, { scale })[0]!;
 }

@@ -157,6 +157,10 @@ export function conv2d(x: Tensor, weight: Tensor, options: Conv2dOptions = {}): 
     () =>
       `conv2d: expected (N, I, H, W) and (O, I, kh, kw), got [${x.shape}] and [${weight.shape}]`,
   );
+  check(
+    !bias || bias.shape.join() === String(weight.shape[0]),
+    () => `conv2d: expected bias [${weight.shape[0]}], got [${bias?.shape}]`,
+  );
   const sides = typeof padding === "number" ? [padding, padding, padding, padding] : [...padding];
   return convolve({ x, weight, bias }, { stride, padding: sides, dilation })[0]!;
 }

@@ -31,6 +31,11 @@ export function groupNorm(
     x.rank === 4 && x.shape[1]! % groups === 0,
     () => `groupNorm: expected (N, C, H, W) with C a multiple of ${groups}, got [${x.shape}]`,
   );
+  check(
+    [weight, bias].every(({ shape }) => shape.join() === String(x.shape[1])),
+    () =>
+      `groupNorm: expected weight and bias [${x.shape[1]}], got [${weight.shape}] and [${bias.shape}]`,
+  );
   const [n, c, h, w] = x.shape as [number, number, number, number];
   const perGroup = [n, groups, c / groups];
   const perChannel = [n, c, 1, 1];

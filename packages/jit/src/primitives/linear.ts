@@ -1,3 +1,4 @@
+import { check } from "@aligntok/core";
 import type { Tensor } from "@tensorflow/tfjs-core";
 import * as tf from "@tensorflow/tfjs-core";
 import { definePrimitive } from "./primitive.ts";
@@ -36,5 +37,13 @@ const call = definePrimitive("Linear", {
  * @returns `(..., out)`
  */
 export function linear(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
+  check(
+    weight.rank === 2 && x.shape.at(-1) === weight.shape[1],
+    () => `linear: expected (..., in) and (out, in), got [${x.shape}] and [${weight.shape}]`,
+  );
+  check(
+    !bias || bias.shape.join() === String(weight.shape[0]),
+    () => `linear: expected bias [${weight.shape[0]}], got [${bias?.shape}]`,
+  );
   return call({ x, weight, bias }, {})[0]!;
 }

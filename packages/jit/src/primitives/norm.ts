@@ -1,3 +1,4 @@
+import { check } from "@aligntok/core";
 import type { Tensor } from "@tensorflow/tfjs-core";
 import * as tf from "@tensorflow/tfjs-core";
 import { definePrimitive } from "./primitive.ts";
@@ -59,11 +60,24 @@ export function layerNorm(
   bias: Tensor | undefined,
   epsilon: number,
 ): Tensor {
-  const width = x.shape.at(-1)!;
+  const width = widthOf(x, { weight, bias });
   return callLayerNorm(
     { x, weight: weight ?? tf.ones([width]), bias: bias ?? tf.zeros([width]) },
     { epsilon },
   )[0]!;
+}
+
+/** The length of the last axis, which that of the parameters must be, too. */
+function widthOf(x: Tensor, params: Readonly<Record<string, Tensor | undefined>>): number {
+  check(x.rank > 0, "norm: expected at least one axis, got a scalar");
+  const width = x.shape.at(-1)!;
+  for (const [name, param] of Object.entries(params)) {
+    check(
+      !param || param.shape.join() === String(width),
+      () => `norm of [${x.shape}]: expected ${name} [${width}], got [${param?.shape}]`,
+    );
+  }
+  return width;
 }
 
 const callRmsNorm = definePrimitive("RmsNorm", {
@@ -95,5 +109,6 @@ function inverseRms(x: Tensor, epsilon: unknown): Tensor {
 
 /** Root-mean-square normalisation over the last axis: `x / sqrt(mean(x^2) + epsilon) * weight`. */
 export function rmsNorm(x: Tensor, weight: Tensor | undefined, epsilon: number): Tensor {
-  return callRmsNorm({ x, weight: weight ?? tf.ones([x.shape.at(-1)!]) }, { epsilon })[0]!;
+  const width = widthOf(x, { weight });
+  return callRmsNorm({ x, weight: weight ?? tf.ones([width]) }, { epsilon })[0]!;
 }

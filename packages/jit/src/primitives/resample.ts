@@ -108,18 +108,28 @@ function padTo(x: Tensor, shape: readonly number[]): Tensor {
     : x;
 }
 
+function checkImages(name: string, x: Tensor, smallest = 1): void {
+  check(
+    x.rank === 4 && x.shape[2]! >= smallest && x.shape[3]! >= smallest,
+    () => `${name}: expected (N, C, H, W) of at least ${smallest} pixels a side, got [${x.shape}]`,
+  );
+}
+
 /** Repeats every pixel 2 by 2: `(N, C, H, W)` to `(N, C, 2H, 2W)`. */
 export function upsampleNearest2x(x: Tensor): Tensor {
+  checkImages("upsampleNearest2x", x);
   return upsample({ x }, { factor: 2 })[0]!;
 }
 
 /** Mean of windows of `size` by `size` pixels, without overlap: `(N, C, H, W)` to `(N, C, H/size, W/size)`, rounded down. */
 export function averagePool2d(x: Tensor, size: number): Tensor {
+  checkImages("averagePool2d", x, size);
   return pool({ x }, { factor: size })[0]!;
 }
 
 /** Maximum of windows of `size` by `size` pixels, without overlap; the gradient goes to the first maximum, as in PyTorch. */
 export function maxPool2d(x: Tensor, size: number): Tensor {
+  checkImages("maxPool2d", x, size);
   return maximum({ x }, { factor: size })[0]!;
 }
 
@@ -143,6 +153,6 @@ const bilinear = definePrimitive("ResizeBilinear2d", {
  * `align_corners=False`: half-pixel centres, no antialiasing. Not differentiable.
  */
 export function resizeBilinear2d(x: Tensor, size: readonly [number, number]): Tensor {
-  check(x.rank === 4, () => `resizeBilinear2d: expected (N, C, H, W), got [${x.shape}]`);
+  checkImages("resizeBilinear2d", x);
   return bilinear({ x }, { size: [...size] })[0]!;
 }

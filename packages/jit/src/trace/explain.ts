@@ -27,9 +27,10 @@ export function explain(error: unknown): unknown {
   return new AlignTokError("unsupported", message, { cause: error });
 }
 
-/** The first line of a stack that is the caller's: of no installed package, and not ours. */
+/** The first line of a stack that is the caller's: of no installed package (nor what its source map names), and not ours. */
 function callerOf(stack: string): string {
-  const foreign = /[\\/]node_modules[\\/]|node:|[\\/]jit[\\/](src|dist)[\\/]|<anonymous>\)?$/;
+  const foreign =
+    /[\\/](node_modules|tfjs-\w+[\\/]src|jit[\\/](src|dist))[\\/]|node:|<anonymous>\)?$/;
   const frame = stack.split("\n").find((line) => /^\s+at /.test(line) && !foreign.test(line));
   return frame ? frame.trim() : "in the traced function";
 }

@@ -1,8 +1,10 @@
 /**
  * The kernels of tfjs that can be traced, each with the shape and type of what it makes.
  * Our own primitives add theirs in `primitives/`.
+ *
+ * tfjs checks some shapes in its operations and others only in the kernels of a backend: those are checked here.
  */
-import { AlignTokError, sizeOf } from "@aligntok/core";
+import { AlignTokError, check, sizeOf } from "@aligntok/core";
 import { backend_util, slice_util, util } from "@tensorflow/tfjs-core";
 import { FILL, type Value } from "../graph/graph.ts";
 import { traceable } from "./backend.ts";
@@ -163,9 +165,15 @@ defineKernel("LogSoftmax", {
 defineAlias("Identity", "x");
 defineKernel("Reshape", {
   inputs: ["x"],
-  attributes: ({ shape }, [x]) => ({
-    shape: util.inferFromImplicitShape(shape as number[], sizeOf(x!.shape)),
-  }),
+  attributes: ({ shape }, [x]) => {
+    const size = sizeOf(x!.shape);
+    const wanted = util.inferFromImplicitShape(shape as number[], size);
+    check(
+      sizeOf(wanted) === size,
+      () => `tf.reshape: expected ${size} elements as in [${x!.shape}], got [${wanted}]`,
+    );
+    return { shape: wanted };
+  },
   infer: ([x], { shape }) => ({ shape: shape as number[], dtype: x!.dtype }),
 });
 defineKernel("ExpandDims", {
@@ -187,13 +195,14 @@ defineKernel("Transpose", {
 defineKernel("Concat", {
   inputs: "list",
   attributes: ({ axis }, [x]) => ({ axis: oneAxis(axis, x!) }),
-  infer: (inputs, { axis }) => ({
-    shape: backend_util.computeOutShape(
-      inputs.map(({ shape }) => [...shape]),
-      axis as number,
-    ),
-    dtype: inputs[0]!.dtype,
-  }),
+  infer: (inputs, { axis }) => {
+    const shapes = inputs.map(({ shape }) => [...shape]);
+    backend_util.assertParamsConsistent(shapes, axis as number);
+    return {
+      shape: backend_util.computeOutShape(shapes, axis as number),
+      dtype: inputs[0]!.dtype,
+    };
+  },
 });
 defineKernel("Slice", {
   inputs: ["x"],
@@ -232,6 +241,12 @@ defineKernel("Pack", {
   }),
   infer: (inputs, { axis }) => {
     const shape = [...inputs[0]!.shape];
+    for (const other of inputs) {
+      check(
+        other.shape.join() === shape.join(),
+        () => `tf.stack: expected equal shapes, got [${shape}] and [${other.shape}]`,
+      );
+    }
     shape.splice(axis as number, 0, inputs.length);
     return { shape, dtype: inputs[0]!.dtype };
   },
@@ -303,6 +318,13 @@ defineKernel("BatchMatMul", {
     transposeB: transposeB === true,
   }),
   infer: ([a, b], { transposeA, transposeB }) => {
+    check(
+      a!.shape.length >= 2 &&
+        b!.shape.length >= 2 &&
+        a!.shape.at(transposeA ? -2 : -1) === b!.shape.at(transposeB ? -1 : -2),
+      () =>
+        `tf.matMul: expected equal inner dimensions, got [${a!.shape}]${transposeA ? " transposed" : ""} and [${b!.shape}]${transposeB ? " transposed" : ""}`,
+    );
     const [m, n] = [a!.shape.at(transposeA ? -1 : -2)!, b!.shape.at(transposeB ? -2 : -1)!];
     const batch = backend_util.assertAndGetBroadcastShape(
       a!.shape.slice(0, -2),
