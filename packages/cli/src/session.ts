@@ -102,7 +102,9 @@ async function withSession(
     signal.throwIfAborted();
   } catch (error) {
     printer.settle();
-    throw signal.aborted ? signal.reason : error;
+    // What was interrupted may say what it saved; anything else that breaks on the way out is its consequence.
+    const tells = AlignTokError.isInstance(error) && error.code === "aborted";
+    throw signal.aborted && !tells ? signal.reason : error;
   } finally {
     printer.settle();
     process.off("SIGINT", interrupt);

@@ -13,6 +13,8 @@ export interface QuickstartOptions {
   readonly images?: string;
   /** Encoder instead of the embedded one: a folder. */
   readonly encoder?: string;
+  /** Folder with `vgg.safetensors` and `heads.safetensors`: LPIPS as the perceptual term. */
+  readonly lpips?: string;
   readonly seed: number;
   readonly engine: Engine;
   readonly threads?: number;
@@ -33,6 +35,7 @@ interface ParsedOptions {
   readonly minutes: number;
   readonly images?: string;
   readonly encoder?: string;
+  readonly lpips?: string;
 }
 
 export function quickstartCommand(
@@ -58,6 +61,10 @@ export function quickstartCommand(
       "your images: a folder (sub-folders are classes), glob or tar shards",
     )
     .option("--encoder <folder>", "your encoder: config.json and model.safetensors")
+    .option(
+      "--lpips <folder>",
+      "LPIPS as the perceptual term: vgg.safetensors (torchvision) and heads.safetensors (v0.1); otherwise the encoder's features",
+    )
     .addHelpText(
       "after",
       `
@@ -69,13 +76,14 @@ Examples:
   aligntok quickstart --images photos --encoder dinov2-small --minutes 60 --out runs/mine`,
     );
   return defineAction(command, async (options: ParsedOptions, session: Session) => {
-    const { out, minutes, images, encoder } = options;
+    const { out, minutes, images, encoder, lpips } = options;
     const { seed, engine, threads, signal, onProgress, log, answer } = session;
     const { metrics, summary } = await run({
       out,
       minutes,
       ...(images !== undefined && { images }),
       ...(encoder !== undefined && { encoder }),
+      ...(lpips !== undefined && { lpips }),
       seed,
       engine,
       ...(threads !== undefined && { threads }),

@@ -7,8 +7,10 @@
 import { join } from "node:path";
 import {
   createFeaturePerceptual,
+  createLpipsPerceptual,
   createTokenizer,
   initTokenizer,
+  type Perceptual,
   saveTokenizer,
   type TrainedStage,
 } from "@aligntok/aligntok";
@@ -16,6 +18,7 @@ import { createRandom } from "@aligntok/core";
 import { computeLatentStats, trainDiffusion } from "@aligntok/diffusion";
 import { loadEncoder, type VisionEncoder } from "@aligntok/encoders";
 import { createEncoderExtractor } from "@aligntok/eval-fid";
+import { loadLpips } from "@aligntok/lpips";
 import { sampleEncoderPath } from "@aligntok/samples";
 import { createCosineSchedule } from "@aligntok/train";
 import type { QuickstartOptions, QuickstartResult } from "../commands/quickstart.ts";
@@ -49,6 +52,7 @@ export async function runQuickstart(options: QuickstartOptions): Promise<Quickst
     seed,
     images: options.images ?? "samples",
     encoder: options.encoder ?? "embedded",
+    perceptual: options.lpips ?? "features of the encoder",
     imageSize: config.imageSize,
     decoder: config.decoder,
     discriminator: config.discriminator,
@@ -154,6 +158,19 @@ export async function runQuickstart(options: QuickstartOptions): Promise<Quickst
   encoder.dispose();
   await writeJson(join(out, "metrics.json"), result);
   return { metrics: result, summary: summarize(result) };
+}
+
+/** LPIPS where its weights are given, otherwise features of the encoder as it was before any stage. */
+async function loadPerceptual(
+  encoder: VisionEncoder,
+  { lpips }: QuickstartOptions,
+): Promise<Perceptual> {
+  if (!lpips) {
+    return createFeaturePerceptual(encoder, { imageSize: config.imageSize, stride: config.stride });
+  }
+  return createLpipsPerceptual(
+    await loadLpips(join(lpips, "vgg.safetensors"), join(lpips, "heads.safetensors")),
+  );
 }
 
 function encoderName(
