@@ -68,10 +68,7 @@ export async function runQuickstart(options: QuickstartOptions): Promise<Quickst
   log.info(
     `${centres.images.shape[0]} photographs to train on, ${heldOut.images.shape[0]} held out, ${classes.length} classes to generate`,
   );
-  const perceptual = createFeaturePerceptual(encoder, {
-    imageSize: config.imageSize,
-    stride: config.stride,
-  });
+  const perceptual = await loadPerceptual(encoder, options);
   const extractor = createEncoderExtractor(encoder, {
     name: encoderName(encoder, options),
     pool: "mean",
