@@ -433,7 +433,10 @@ describe.each(cases)("$name", ({ fn, shapes, domain = (x) => x, differentiable =
           ? valueAndGrad((xs: readonly T[]) => loss({ xs, c: given.c }), given.xs)
           : { value: loss(given).loss, aux: loss(given).aux, gradients: [] as T[] };
       const run = async (engine: "onnxruntime" | "reference") => {
-        const step = await compile(program, specOf({ xs: inputs, c: cotangent }), { engine });
+        const step = await compile(program, specOf({ xs: inputs, c: cotangent }), {
+          engine,
+          threads: 1,
+        });
         const result = await step.run({ xs: inputs, c: cotangent } as never);
         step.dispose();
         return result as unknown as {

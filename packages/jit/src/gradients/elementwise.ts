@@ -12,7 +12,8 @@ import * as tf from "@tensorflow/tfjs-core";
 export function unbroadcast(dy: Tensor, shape: readonly number[]): Tensor {
   const axes = tf.broadcast_util.getReductionAxes([...shape], dy.shape);
   const summed = axes.length > 0 ? tf.sum(dy, axes) : dy;
-  return summed.shape.join() === shape.join() ? summed : tf.reshape(summed, [...shape]);
+  // A new tensor in any case: tfjs disposes of gradients that it has added up, and dy may be in use elsewhere.
+  return tf.reshape(summed, [...shape]);
 }
 
 type Unary = (dy: Tensor, saved: Tensor, attributes: tf.NamedAttrMap) => Tensor;

@@ -15,8 +15,8 @@ export const TRACE_BACKEND = "aligntok-trace";
  * that tfjs's own tape, gradients and operations work on it unchanged.
  */
 class TraceBackend extends KernelBackend {
-  /** The trace under way: its nodes in order, and every value that belongs to it. */
-  recording: { readonly nodes: Node[]; readonly values: Set<object> } | undefined;
+  /** The trace under way: its nodes in order, and how many live tensors each of its values has, for tf.memory(). */
+  recording: { readonly nodes: Node[]; readonly values: Map<object, number> } | undefined;
 
   record(node: Node): readonly Value[] {
     if (!this.recording) {
@@ -27,7 +27,7 @@ class TraceBackend extends KernelBackend {
       );
     }
     this.recording.nodes.push(node);
-    for (const output of node.outputs) this.recording.values.add(output);
+    for (const output of node.outputs) this.recording.values.set(output, 1);
     return node.outputs;
   }
 
@@ -74,14 +74,23 @@ class TraceBackend extends KernelBackend {
     return 0;
   }
 
-  override disposeData(): boolean {
-    return true;
+  override disposeData(dataId: object): boolean {
+    return this.#addReferences(dataId, -1) <= 0;
   }
 
-  override incRef(): void {}
+  override incRef(dataId: object): void {
+    this.#addReferences(dataId, 1);
+  }
 
-  override refCount(): number {
-    return 1;
+  override refCount(dataId: object): number {
+    return this.#addReferences(dataId, 0);
+  }
+
+  #addReferences(dataId: object, change: number): number {
+    const count = this.recording?.values.get(dataId);
+    if (count === undefined) return 0; // not of this trace
+    this.recording?.values.set(dataId, count + change);
+    return count + change;
   }
 
   override memory() {

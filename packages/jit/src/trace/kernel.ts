@@ -44,7 +44,11 @@ export function defineAlias(name: string, input: string): void {
   registerKernel({
     kernelName: name,
     backendName: TRACE_BACKEND,
-    kernelFunc: ({ inputs }) => infoOf(asValue(name, inputs[input])),
+    kernelFunc: ({ inputs }) => {
+      const value = asValue(name, inputs[input]);
+      traceBackend.incRef(value);
+      return infoOf(value);
+    },
   });
 }
 

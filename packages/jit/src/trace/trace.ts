@@ -21,7 +21,7 @@ export interface Trace {
 export function trace(fn: (inputs: never) => unknown, inputSpecs: Tree<TensorSpec>): Trace {
   refuseNesting();
   const nodes: Node[] = [];
-  const values = new Set<object>();
+  const values = new Map<object, number>();
   const inputs: { name: string; value: Value }[] = [];
   const outputs: { name: string; value: Value }[] = [];
   let outputNames: Tree<string> = [];
@@ -39,7 +39,7 @@ export function trace(fn: (inputs: never) => unknown, inputSpecs: Tree<TensorSpe
       const tensors = mapTree(inputSpecs, isArrayLeaf, ({ shape, dtype }, path) => {
         const value = { shape: [...shape], dtype: dtype as Value["dtype"] };
         inputs.push({ name: path || "input", value });
-        values.add(value);
+        values.set(value, 1);
         return tf.makeTensorFromDataId(value, value.shape, value.dtype, traceBackend);
       });
       const result = fn(tensors as never);

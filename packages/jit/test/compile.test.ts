@@ -1,0 +1,152 @@
+import "@tensorflow/tfjs-backend-cpu";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createRandom, type NdArray, ndarray } from "@aligntok/core";
+import type { Tensor } from "@tensorflow/tfjs-core";
+import * as tf from "@tensorflow/tfjs-core";
+import { InferenceSession, Tensor as OnnxTensor } from "onnxruntime-node";
+import { describe, expect, it } from "vitest";
+import { compile, linear, spec, specOf, valueAndGrad } from "../src/index.ts";
+
+const array = (...values: number[]) => ndarray(Float32Array.from(values), [values.length]);
+const double = await compile(({ x }: { x: Tensor }) => ({ y: tf.mul(x, 2), z: tf.neg(x) }), {
+  x: spec([3]),
+});
+
+/** A least-squares fit with everything that a training step has: parameters, data, gradients. */
+const fitted = { w: { weight: spec([2, 3]), bias: spec([2]) }, x: spec([4, 3]), y: spec([4, 2]) };
+const fit = ({ w, x, y }: { w: { weight: Tensor; bias: Tensor }; x: Tensor; y: Tensor }) =>
+  valueAndGrad(({ weight, bias }: { weight: Tensor; bias: Tensor }) => {
+    return tf.mean(tf.squaredDifference(tf.tanh(linear(x, weight, bias)), y));
+  }, w);
+const random = createRandom(0, "compile");
+const data = {
+  w: { weight: ndarray(random.normals(6), [2, 3]), bias: ndarray(random.normals(2), [2]) },
+  x: ndarray(random.normals(12), [4, 3]),
+  y: ndarray(random.normals(8), [4, 2]),
+};
+
+describe.each(["onnxruntime", "reference"] as const)("%s", (engine) => {
+  it("takes and gives trees of arrays of every type", async () => {
+    const inputs = {
+      floats: [array(1, -2)],
+      nested: {
+        ints: ndarray(Int32Array.of(3, 4), [2], "int32"),
+        bools: ndarray(Uint8Array.of(1, 0), [2], "bool"),
+      },
+    };
+    const step = await compile(
+      ({ floats: [x], nested: { ints, bools } }) => [
+        { ints: tf.add(ints, tf.scalar(1, "int32")) },
+        tf.where(bools, x!, tf.zerosLike(x!)),
+        tf.logicalNot(bools),
+      ],
+      specOf(inputs),
+      { engine },
+    );
+    const [first, second, third] = (await step.run(inputs)) as unknown as [
+      { ints: NdArray },
+      NdArray,
+      NdArray,
+    ];
+    expect(first.ints).toEqual({ dtype: "int32", shape: [2], data: Int32Array.of(4, 5) });
+    expect(second).toEqual(array(1, 0));
+    expect(third).toEqual({ dtype: "bool", shape: [2], data: Uint8Array.of(0, 1) });
+    step.dispose();
+  });
+
+  it("accepts one tensor, and outputs that are inputs, twice the same, or constant", async () => {
+    const step = await compile((x: Tensor) => [x, x, tf.fill([2], 7)], spec([2]), { engine });
+    const x = array(1, 2);
+    const [a, b, c] = await step.run(x);
+    expect([a, b, c]).toEqual([x, x, array(7, 7)]);
+    expect(a!.data).not.toBe(x.data);
+    step.dispose();
+  });
+
+  it("reads views of one flat array and fills views of another in place", async () => {
+    const step = await compile(fit, fitted, { engine });
+    const expected = await step.run(data);
+    const params = Float32Array.of(9, ...data.w.weight.data, ...data.w.bias.data, 9);
+    const flat = new Float32Array(10).fill(5);
+    const view = (of: Float32Array) => ({
+      weight: ndarray(of.subarray(1, 7), [2, 3]),
+      bias: ndarray(of.subarray(7, 9), [2]),
+    });
+    const gradients = view(flat);
+    const result = await step.run({ ...data, w: view(params) }, { into: { gradients } });
+    expect(result.gradients.weight).toBe(gradients.weight);
+    expect(result).toEqual(expected);
+    const { weight, bias } = expected.gradients;
+    expect(flat).toEqual(Float32Array.of(5, ...weight.data, ...bias.data, 5));
+    step.dispose();
+  });
+
+  it("repeats bit for bit", async () => {
+    const step = await compile(fit, fitted, { engine, threads: 2 });
+    expect(await step.run(data)).toEqual(await step.run(data));
+    step.dispose();
+  });
+});
+
+it("refuses inputs that do not match", async () => {
+  const run = (inputs: object) => double.run(inputs as never);
+  await expect(run({})).rejects.toThrow("input x: expected float32 [3], got nothing");
+  await expect(run({ x: array(1, 2) })).rejects.toThrow(
+    "input x: expected float32 [3], got float32 [2]",
+  );
+  await expect(run({ x: ndarray(Int32Array.of(1, 2, 3), [3], "int32") })).rejects.toThrow(
+    "input x: expected float32 [3], got int32 [3]",
+  );
+  await expect(run({ x: array(1, 2, 3), extra: array(1) })).rejects.toThrow(
+    "input extra: the function was compiled without it",
+  );
+  await expect(run({ x: "text" })).rejects.toMatchObject({ code: "bad-input" });
+});
+
+it("refuses targets that do not match the outputs", async () => {
+  const run = (into: object) => double.run({ x: array(1, 2, 3) }, { into });
+  await expect(run({ y: array(1) })).rejects.toThrow(
+    "into y: expected float32 [3], got float32 [1]",
+  );
+  await expect(run({ w: array(1, 2, 3) })).rejects.toThrow("into w: expected no such output");
+});
+
+it("refuses element types that the graph does not know", () => {
+  expect(() => specOf({ a: ndarray(Float64Array.of(1), [1], "float64") })).toThrow(
+    /^a: expected float32, int32 or bool, got float64/,
+  );
+});
+
+it("says when the engine refuses the graph", async () => {
+  const negated = compile((x: Tensor) => tf.neg(tf.cast(x, "bool")), spec([2]));
+  await expect(negated).rejects.toMatchObject({
+    code: "unsupported",
+    message: expect.stringMatching(/onnxruntime refused the graph: .*bool.*Neg/),
+  });
+});
+
+it("refuses to run after dispose, which can be called twice", async () => {
+  const step = await compile((x: Tensor) => tf.neg(x), spec([2]));
+  step.dispose();
+  step.dispose();
+  await expect(step.run(array(1, 2))).rejects.toThrow(/has been disposed/);
+});
+
+it("saves a file that ONNX Runtime loads and runs", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "jit-"));
+  const path = join(folder, "double.onnx");
+  await double.save(path);
+  const session = await InferenceSession.create(path);
+  expect(session.inputNames).toEqual(["x"]);
+  expect(session.outputNames).toEqual(["out:y", "out:z"]);
+  const outputs = await session.run({ x: new OnnxTensor(Float32Array.of(1, 2, 3), [3]) });
+  expect(outputs["out:y"]!.data).toEqual(Float32Array.of(2, 4, 6));
+  await session.release();
+  await rm(folder, { recursive: true });
+});
+
+it("prints its graph", () => {
+  expect(String(double.graph)).toContain("%2 float32[3] = Multiply(%0, %1)");
+});
