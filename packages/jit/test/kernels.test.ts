@@ -99,6 +99,10 @@ const cases: Case[] = [
   unary("expm1", tf.expm1),
   unary("log", tf.log, { domain: positive }),
   unary("log1p", tf.log1p, { domain: positive }),
+  // Scaled up, so that a relative error near 0 would show.
+  unary("log1p near 0", (x) => tf.mul(tf.log1p(tf.mul(x, 1e-5)), 1e5)),
+  unary("expm1 near 0", (x) => tf.mul(tf.expm1(tf.mul(x, 1e-5)), 1e5)),
+  unary("log1p far", (x) => tf.log1p(tf.mul(x, 1e5)), { domain: positive }),
   unary("neg", tf.neg),
   unary("reciprocal", tf.reciprocal, { domain: positive }),
   unary("erf", tf.erf),
@@ -116,6 +120,10 @@ const cases: Case[] = [
     domain: (x) => Math.round(x * 5) / 5 + 0.05,
   }),
   unary("logicalNot", (x) => float(tf.logicalNot(tf.greater(x, 0))), flat),
+  unary("clip of integers", (x) => float(tf.clipByValue(tf.cast(x, "int32"), -1, 1)), {
+    ...flat,
+    domain: (x) => x * 3 + 0.5,
+  }),
   unary("cast", (x) => float(tf.cast(x, "int32")), { ...flat, domain: (x) => x * 3 + 0.5 }),
   unary("zerosLike and onesLike", (x) => tf.add(tf.mul(x, tf.onesLike(x)), tf.zerosLike(x))),
   unary("fill", (x) => tf.add(tf.reshape(x, [-1]), tf.fill([x.size], 0.5))),
@@ -334,6 +342,15 @@ const cases: Case[] = [
       },
     }),
   ),
+  {
+    name: "matMul that broadcasts batches",
+    fn: (a, b) => tf.matMul(a!, b!, false, true),
+    // tfjs's CPU backend is wrong where each side broadcasts the other.
+    shapes: () => [
+      [3, 2],
+      [2, 4, 5, 2],
+    ],
+  },
   {
     name: "linear",
     fn: (x, w, b) => linear(x!, w!, b!),

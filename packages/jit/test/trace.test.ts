@@ -151,5 +151,7 @@ describe("refuses", () => {
     expect(() => traceOf((x) => tf.concat([matrix(x), tf.reshape(x, [2, 1])], 0))).toThrow();
     expect(() => traceOf((x) => linear(x, tf.ones([3, 4])))).toThrow(/got \[2\] and \[3,4\]/);
     expect(() => traceOf((x) => conv2d(x, tf.ones([1, 1, 1, 1])))).toThrow(/got \[2\]/);
+    const small = (x: Tensor) => conv2d(tf.reshape(x, [1, 1, 1, 2]), tf.ones([1, 1, 3, 3]));
+    expect(() => traceOf(small)).toThrow(/holds the kernel 3x3, got 1x2 with padding 0,0,0,0/);
   });
 });

@@ -1,8 +1,8 @@
 import type { Value } from "../graph/graph.ts";
 import { createMessage, type Message } from "./protobuf.ts";
 
-/** Element types of onnx.proto's TensorProto. */
-const elementTypes = { float32: 1, int32: 6, int64: 7, bool: 9 } as const;
+/** Numbers of the element types in onnx.proto's TensorProto. */
+export const elementTypes = { float32: 1, int32: 6, int64: 7, bool: 9 } as const;
 type ElementType = keyof typeof elementTypes;
 
 type AttributeValue = number | string | readonly number[] | { readonly float: number };

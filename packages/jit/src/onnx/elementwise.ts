@@ -1,3 +1,4 @@
+import { elementTypes } from "./builder.ts";
 import type { Lowering, LoweringTable } from "./lower.ts";
 
 /** The ONNX operation that does exactly the same. */
@@ -10,8 +11,6 @@ const negated =
   (op: string): Lowering =>
   (_, inputs, builder) =>
     builder.add("Not", [builder.add(op, inputs)]);
-
-const castTo: Readonly<Record<string, number>> = { float32: 1, int32: 6, bool: 9 };
 
 export const elementwise: LoweringTable = {
   Abs: as("Abs"),
@@ -34,17 +33,33 @@ export const elementwise: LoweringTable = {
   Sqrt: as("Sqrt"),
   Tan: as("Tan"),
   Tanh: as("Tanh"),
-  Expm1: (_, [x], builder) => builder.add("Sub", [builder.add("Exp", [x]), builder.scalar(1)]),
-  Log1p: (_, [x], builder) => builder.add("Log", [builder.add("Add", [x, builder.scalar(1)])]),
+  // tanh(x / 2) (e^x + 1): exact near 0, where e^x - 1 loses its digits.
+  Expm1: (_, [x], builder) => {
+    const half = builder.add("Tanh", [builder.add("Mul", [x, builder.scalar(0.5)])]);
+    return builder.add("Mul", [
+      half,
+      builder.add("Add", [builder.add("Exp", [x]), builder.scalar(1)]),
+    ]);
+  },
+  // log(u) x / (u - 1) with u = 1 + x rounded, which undoes the rounding near 0; log(u) where that is exact enough.
+  Log1p: (_, [x], builder) => {
+    const u = builder.add("Add", [x, builder.scalar(1)]);
+    const log = builder.add("Log", [u]);
+    const rounded = builder.add("Sub", [u, builder.scalar(1)]);
+    const mended = builder.add("Div", [builder.add("Mul", [log, x]), rounded]);
+    const vanished = builder.add("Equal", [rounded, builder.scalar(0)]);
+    const near = builder.add("Where", [vanished, x, mended]);
+    return builder.add("Where", [builder.add("Less", [x, builder.scalar(1)]), near, log]);
+  },
   Rsqrt: (_, [x], builder) => builder.add("Reciprocal", [builder.add("Sqrt", [x])]),
   Square: (_, [x], builder) => builder.add("Mul", [x, x]),
   LeakyRelu: ({ attributes }, [x], builder) =>
     builder.add("LeakyRelu", [x], { alpha: { float: attributes.alpha as number } }),
-  ClipByValue: ({ attributes }, [x], builder) =>
+  ClipByValue: ({ attributes, outputs: [y] }, [x], builder) =>
     builder.add("Clip", [
       x,
-      builder.scalar(attributes.clipValueMin as number),
-      builder.scalar(attributes.clipValueMax as number),
+      builder.scalar(attributes.clipValueMin as number, y!.dtype),
+      builder.scalar(attributes.clipValueMax as number, y!.dtype),
     ]),
   Relu6: (_, [x], builder) => builder.add("Clip", [x, builder.scalar(0), builder.scalar(6)]),
   // 1 above 0, otherwise alpha (0 by default); tfjs keeps NaN, of which this makes alpha.
@@ -54,8 +69,8 @@ export const elementwise: LoweringTable = {
       builder.scalar(1),
       builder.scalar((attributes.alpha as number | undefined) ?? 0),
     ]),
-  Cast: ({ attributes }, [x], builder) =>
-    builder.add("Cast", [x], { to: castTo[attributes.dtype as string] as number }),
+  Cast: ({ outputs }, [x], builder) =>
+    builder.add("Cast", [x], { to: elementTypes[outputs[0]!.dtype] }),
 
   Add: as("Add"),
   Sub: as("Sub"),

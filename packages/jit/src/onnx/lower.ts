@@ -52,7 +52,7 @@ export function lowerToOnnx(graph: Graph): Uint8Array {
     }
     const made = lowering(node, node.inputs.map(nameOf), builder);
     const outputs = typeof made === "string" ? [made] : made;
-    node.outputs.forEach((output, i) => names.set(output, outputs[i]!));
+    for (const [i, output] of node.outputs.entries()) names.set(output, outputs[i]!);
   }
   for (const { name, value } of graph.outputs) builder.output(name, value, nameOf(value));
   return builder.finish();

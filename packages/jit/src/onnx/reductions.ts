@@ -1,3 +1,4 @@
+import { elementTypes } from "./builder.ts";
 import type { Lowering, LoweringTable } from "./lower.ts";
 
 const reduce =
@@ -11,15 +12,17 @@ const reduce =
 const reduceBool =
   (op: string): Lowering =>
   (node, [x], builder) => {
-    const numbers = builder.add("Cast", [x], { to: 6 });
-    return builder.add("Cast", [reduce(op)(node, [numbers], builder) as string], { to: 9 });
+    const numbers = builder.add("Cast", [x], { to: elementTypes.int32 });
+    return builder.add("Cast", [reduce(op)(node, [numbers], builder) as string], {
+      to: elementTypes.bool,
+    });
   };
 
 const arg =
   (op: string): Lowering =>
   ({ attributes }, [x], builder) => {
     const index = builder.add(op, [x], { axis: attributes.axis as number, keepdims: 0 });
-    return builder.add("Cast", [index], { to: 6 });
+    return builder.add("Cast", [index], { to: elementTypes.int32 });
   };
 
 export const reductions: LoweringTable = {

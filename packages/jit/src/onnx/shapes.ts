@@ -1,10 +1,8 @@
-import type { OnnxBuilder } from "./builder.ts";
+import { elementTypes, type OnnxBuilder } from "./builder.ts";
 import type { LoweringTable } from "./lower.ts";
 
 /** Far before any first element: how ONNX says "down to and including it", as the end of a reversed slice. */
 const BEFORE_FIRST = -(2 ** 53);
-/** onnx.proto's number for the type. */
-const INT64 = 7;
 
 export const shapes: LoweringTable = {
   Reshape: ({ outputs }, [x], builder) =>
@@ -88,7 +86,7 @@ export const shapes: LoweringTable = {
     if (batchDims === 0) return builder.add("Gather", [x, index], { axis: axis as number });
     // GatherND picks along the axis after the batch dimensions (the rule of the kernel asks for this one),
     // by int64 tuples: here of one number each.
-    const wide = builder.add("Cast", [index], { to: INT64 });
+    const wide = builder.add("Cast", [index], { to: elementTypes.int64 });
     const tuples = builder.add("Reshape", [wide, builder.ints([...inputs[1]!.shape, 1])]);
     return builder.add("GatherND", [x, tuples], { batch_dims: batchDims as number });
   },
@@ -103,12 +101,12 @@ export const shapes: LoweringTable = {
       shape: [2],
       dtype: "float32",
     });
-    const wide = builder.add("Cast", [indices], { to: INT64 });
+    const wide = builder.add("Cast", [indices], { to: elementTypes.int64 });
     const picked = builder.add("OneHot", [wide, builder.ints([depth]), values], { axis: -1 });
     const dtype = outputs[0]!.dtype;
     return dtype === "float32"
       ? picked
-      : builder.add("Cast", [picked], { to: dtype === "int32" ? 6 : 9 });
+      : builder.add("Cast", [picked], { to: elementTypes[dtype] });
   },
 };
 

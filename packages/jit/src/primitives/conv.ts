@@ -73,10 +73,13 @@ const convolve = definePrimitive("Conv2d", {
     const [n, , h, w] = x!.shape as [number, number, number, number];
     const [o, , kh, kw] = weight!.shape as [number, number, number, number];
     const [top, left, bottom, right] = a.padding;
-    return {
-      shape: [n, o, outputSize(h, kh, top + bottom, a), outputSize(w, kw, left + right, a)],
-      dtype: "float32",
-    };
+    const size = [outputSize(h, kh, top + bottom, a), outputSize(w, kw, left + right, a)] as const;
+    check(
+      Math.min(...size) > 0,
+      () =>
+        `conv2d: expected an image that holds the kernel ${kh}x${kw}, got ${h}x${w} with padding ${a.padding}`,
+    );
+    return { shape: [n, o, ...size], dtype: "float32" };
   },
   reference: ({ x, weight, bias }, attributes) => {
     const { stride, padding, dilation } = attributes as ConvAttributes;
