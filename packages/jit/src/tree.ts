@@ -48,11 +48,7 @@ export function mapTree<Leaf, To>(
   if (Array.isArray(tree)) {
     return tree.map((item, i) => mapTree(item, isLeaf, map, joinPath(path, String(i))));
   }
-  if (
-    typeof tree === "object" &&
-    tree !== null &&
-    Object.getPrototypeOf(tree) === Object.prototype
-  ) {
+  if (isRecord(tree)) {
     const mapped: Record<string, Tree<To>> = {};
     for (const [key, item] of Object.entries(tree)) {
       if (item !== undefined) mapped[key] = mapTree(item, isLeaf, map, joinPath(path, key));
@@ -65,13 +61,19 @@ export function mapTree<Leaf, To>(
   );
 }
 
+function isRecord(x: unknown): x is Readonly<Record<string, unknown>> {
+  if (typeof x !== "object" || x === null) return false;
+  const prototype = Object.getPrototypeOf(x);
+  return prototype === Object.prototype || prototype === null;
+}
+
 function joinPath(path: string, key: string): string {
   return path ? `${path}/${key}` : key;
 }
 
 function describe(x: unknown): string {
   if (x === null || typeof x !== "object") return String(x);
-  return x.constructor?.name ?? "an object without prototype";
+  return x.constructor.name;
 }
 
 /** A spec for `compile`. */

@@ -113,6 +113,21 @@ it("refuses targets that do not match the outputs", async () => {
   await expect(run({ w: array(1, 2, 3) })).rejects.toThrow("into w: expected no such output");
 });
 
+it("refuses engines that do not exist or are not there", async () => {
+  const compiled = (engine: string) =>
+    compile((x: Tensor) => x, spec([1]), { engine: engine as "reference" });
+  await expect(compiled("tensorflow")).rejects.toMatchObject({ code: "unavailable" });
+  await expect(compiled("torch")).rejects.toThrow(
+    "engine: expected one of onnxruntime, reference, tensorflow, got torch",
+  );
+});
+
+it("accepts records without prototype, and no other objects", async () => {
+  const inputs = Object.assign(Object.create(null), { x: array(1, 2, 3) });
+  expect((await double.run(inputs)).y).toEqual(array(2, 4, 6));
+  await expect(double.run(new Map() as never)).rejects.toThrow(/^tree: expected .* got Map/);
+});
+
 it("refuses element types that the graph does not know", () => {
   expect(() => specOf({ a: ndarray(Float64Array.of(1), [1], "float64") })).toThrow(
     /^a: expected float32, int32 or bool, got float64/,

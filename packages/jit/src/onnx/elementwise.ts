@@ -1,3 +1,4 @@
+/** Operations that work on each element by itself, with broadcasting as in tfjs and NumPy. */
 import { elementTypes } from "./builder.ts";
 import type { Lowering, LoweringTable } from "./lower.ts";
 

@@ -1,3 +1,4 @@
+/** Operations along an axis: sums, extremes, softmax. */
 import { elementTypes } from "./builder.ts";
 import type { Lowering, LoweringTable } from "./lower.ts";
 

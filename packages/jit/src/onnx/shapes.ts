@@ -1,3 +1,4 @@
+/** Operations that only move, repeat or pick elements. */
 import { elementTypes, type OnnxBuilder } from "./builder.ts";
 import type { LoweringTable } from "./lower.ts";
 
