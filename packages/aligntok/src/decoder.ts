@@ -7,7 +7,7 @@
  *
  * N images, d channels of the latent, h x w its size, C channels of a level.
  */
-import { check, type Parameters, type Random } from "@aligntok/core";
+import { check, type Parameters, type Random, rows } from "@aligntok/core";
 import { attention, upsampleNearest2x } from "@aligntok/jit";
 import {
   constant,
@@ -131,7 +131,7 @@ export function decoderShapes(config: DecoderConfig): Readonly<Record<string, re
   return shapes;
 }
 
-/** Weights as PyTorch's Conv2d and GroupNorm start. */
+/** Weights as PyTorch's Conv2d and GroupNorm start; a pixel shuffle starts without a checkerboard. */
 export function initDecoder(config: DecoderConfig, random: Random): Parameters {
   const params: Record<string, Parameters[string]> = {};
   for (const [key, shape] of Object.entries(decoderShapes(config))) {
@@ -143,7 +143,19 @@ export function initDecoder(config: DecoderConfig, random: Random): Parameters {
       params[`${name}.bias`] = constant(shape, 0);
     }
   }
+  for (const part of ["weight", "bias"]) {
+    repeatFirst(params[`decoder.conv_out.${part}`]!, (config.pixelShuffle ?? 1) ** 2);
+  }
   return params;
+}
+
+/** Makes every row of a group equal to its first: all pixels of a shuffled block begin alike (ICNR, Aitken et al. 2017). */
+function repeatFirst(array: Parameters[string], group: number): void {
+  const count = array.shape[0]!;
+  for (let row = 0; row < count; row++) {
+    const first = row - (row % group);
+    rows(array, row, row + 1).data.set(rows(array, first, first + 1).data);
+  }
 }
 
 /** Latents `(N, d, h, w)` to images `(N, 3, H, W)`, nominally in [-1, 1] but not clipped. */

@@ -41,7 +41,7 @@ export const discriminatorWeight = 0.1;
 export const semanticWeight = 1;
 
 /** The number of steps of a run of ten nominal minutes. */
-const base = { latent: 500, perceptual: 500, refine: 350, diffusion: 500 };
+const base = { latent: 420, perceptual: 320, refine: 240, diffusion: 450 };
 
 /** Steps are proportional to the nominal minutes, whatever the machine: a result does not depend on its speed. */
 export function planStages(minutes: number): readonly StagePlan[] {

@@ -66,8 +66,8 @@ function turned(weight: string, spatial: boolean, builder: OnnxBuilder): string 
 }
 
 /**
- * dw. Copies of x shifted by each tap of the kernel, stacked as channels, against dy: one matrix product
- * an image, summed over the images.
+ * dw. Copies of x shifted by each tap of the kernel, stacked as channels, against dy, summed over images and
+ * pixels: one matrix product once the channels stand first.
  *
  * With stride 1 the shifts are shared between both sides: x gets the kw horizontal ones and dy the kh
  * vertical ones (a row apart in memory), kw + kh copies in place of kw * kh.
@@ -82,65 +82,57 @@ export const lowerWeightGradient: Lowering = (
   const [, o, oh, ow] = dyValue!.shape as Image;
   const [, , kh, kw] = dw!.shape as Image;
   const [top, left, bottom, right] = padding;
-  const padded = padding.some((pad) => pad > 0) ? pad(x!, [top, left, bottom, right], builder) : x!;
   const [ph, pw] = [h + top + bottom, w + left + right];
+  const source = pad(channelsFirst(x!, builder), padding, builder); // (C, N, ph, pw)
+  const slope = channelsFirst(dy!, builder); // (O, N, oh, ow)
 
-  if (kh === 1 && kw === 1 && stride === 1) {
-    return reduceProducts(
-      flatten(dy!, [n, o, oh * ow], builder),
-      flatten(padded, [n, c, oh * ow], builder),
-      [1, o, 1, c],
-    );
-  }
   if (stride === 1) {
     const reach = dilation * (kh - 1);
     const columns = Array.from({ length: kw }, (_, j) =>
-      slice(padded, [3], [j * dilation], [j * dilation + ow], builder),
+      slice(source, [3], [j * dilation], [j * dilation + ow], builder),
     );
     const rows = Array.from({ length: kh }, (_, i) =>
-      reach ? pad(dy!, [i * dilation, 0, reach - i * dilation, 0], builder) : dy!,
+      pad(slope, [i * dilation, 0, reach - i * dilation, 0], builder),
     );
-    const left = concat(columns, builder); // (N, kw C, ph, ow)
-    const right = concat(rows, builder); // (N, kh O, ph, ow)
-    return reduceProducts(
-      flatten(right, [n, kh * o, ph * ow], builder),
-      flatten(left, [n, kw * c, ph * ow], builder),
-      [kh, o, kw, c],
+    const length = n * ph * ow;
+    return product(
+      [concat(rows, builder), kh * o], // (kh O, N, ph, ow)
+      [kw === 1 ? columns[0]! : concat(columns, builder), kw * c], // (kw C, N, ph, ow)
+      { length, split: [kh, o, kw, c] },
     );
   }
   const taps: string[] = [];
   for (let i = 0; i < kh; i++) {
     for (let j = 0; j < kw; j++) {
       const [y0, x0] = [i * dilation, j * dilation];
-      const ends = [
-        Math.min(ph, y0 + (oh - 1) * stride + 1),
-        Math.min(pw, x0 + (ow - 1) * stride + 1),
-      ];
-      taps.push(slice(padded, [2, 3], [y0, x0], ends, builder, stride));
+      const ends = [Math.min(ph, y0 + (oh - 1) * stride + 1), Math.min(pw, x0 + (ow - 1) * stride + 1)];
+      taps.push(slice(source, [2, 3], [y0, x0], ends, builder, stride));
     }
   }
-  const cols = flatten(concat(taps, builder), [n, kh * kw * c, oh * ow], builder);
-  return reduceProducts(flatten(dy!, [n, o, oh * ow], builder), cols, [1, o, kh * kw, c]);
+  return product([slope, o], [concat(taps, builder), kh * kw * c], {
+    length: n * oh * ow,
+    split: [1, o, kh * kw, c],
+  });
 
-  /** Sums a b^T over the images and brings the result, `(kh, O, kw, C)` in some grouping, to (O, C, kh, kw). */
-  function reduceProducts(
-    a: string,
-    b: string,
-    [rows, outs, columns, channels]: readonly number[] | Image,
+  /** a b^T over all images and pixels, whose axes are `split` = (rows of taps, O, columns of taps, C), as (O, C, kh, kw). */
+  function product(
+    [a, m]: readonly [string, number],
+    [b, k]: readonly [string, number],
+    { length, split }: { readonly length: number; readonly split: readonly number[] },
   ): string {
-    const products = builder.add("FusedMatMul", [a, b], { transB: 1 }, { domain: "com.microsoft" });
-    const total =
-      n === 1 ? products : builder.add("ReduceSum", [products, builder.ints([0])], { keepdims: 0 });
-    const split = builder.add("Reshape", [
-      total,
-      builder.ints([rows!, outs!, columns!, channels!]),
-    ]);
-    const ordered = builder.add("Transpose", [split], { perm: [1, 3, 0, 2] });
-    return builder.add("Reshape", [ordered, builder.ints(dw!.shape)]);
+    const matrices = [flatten(a, [m, length], builder), flatten(b, [k, length], builder)];
+    const total = builder.add("Gemm", matrices, { transB: 1 });
+    const ordered = builder.add("Transpose", [flatten(total, split, builder)], { perm: [1, 3, 0, 2] });
+    return flatten(ordered, dw!.shape, builder);
   }
 };
 
+function channelsFirst(x: string, builder: OnnxBuilder): string {
+  return builder.add("Transpose", [x], { perm: [1, 0, 2, 3] });
+}
+
 function pad(x: string, [top, left, bottom, right]: Image, builder: OnnxBuilder): string {
+  if (!top && !left && !bottom && !right) return x;
   const pads = builder.ints([0, 0, top, left, 0, 0, bottom, right]);
   return builder.add("Pad", [x, pads], { mode: "constant" });
 }
@@ -163,7 +155,7 @@ function slice(
 }
 
 function concat(parts: readonly string[], builder: OnnxBuilder): string {
-  return parts.length === 1 ? parts[0]! : builder.add("Concat", parts, { axis: 1 });
+  return parts.length === 1 ? parts[0]! : builder.add("Concat", parts, { axis: 0 });
 }
 
 function flatten(x: string, shape: readonly number[], builder: OnnxBuilder): string {
