@@ -105,7 +105,10 @@ export const lowerWeightGradient: Lowering = (
   for (let i = 0; i < kh; i++) {
     for (let j = 0; j < kw; j++) {
       const [y0, x0] = [i * dilation, j * dilation];
-      const ends = [Math.min(ph, y0 + (oh - 1) * stride + 1), Math.min(pw, x0 + (ow - 1) * stride + 1)];
+      const ends = [
+        Math.min(ph, y0 + (oh - 1) * stride + 1),
+        Math.min(pw, x0 + (ow - 1) * stride + 1),
+      ];
       taps.push(slice(source, [2, 3], [y0, x0], ends, builder, stride));
     }
   }
@@ -122,7 +125,9 @@ export const lowerWeightGradient: Lowering = (
   ): string {
     const matrices = [flatten(a, [m, length], builder), flatten(b, [k, length], builder)];
     const total = builder.add("Gemm", matrices, { transB: 1 });
-    const ordered = builder.add("Transpose", [flatten(total, split, builder)], { perm: [1, 3, 0, 2] });
+    const ordered = builder.add("Transpose", [flatten(total, split, builder)], {
+      perm: [1, 3, 0, 2],
+    });
     return flatten(ordered, dw!.shape, builder);
   }
 };
