@@ -9,8 +9,13 @@ import { type LightningDitConfig, lightningDitDefaults } from "@aligntok/diffusi
 
 export const imageSize = 128;
 export const stride = 16;
-/** Crops of each training photograph; the first is its centre, the others are shifted and half of them mirrored. */
-export const crops = 8;
+/** Most crops of a training photograph; the first is its centre, the others are shifted and half of them mirrored. */
+export const mostCrops = 8;
+/** Most crops in all: what is computed once for each (features, latents) stays in memory, 100 KB a crop. */
+export const mostInPool = 4000;
+export const mostHeldOut = 500;
+/** Most classes that the report shows. */
+export const mostShownClasses = 12;
 /** Classes need this many training photographs to be generated. */
 export const leastPerClass = 20;
 
@@ -86,14 +91,25 @@ export function planDiffusion(minutes: number, classes: number): DiffusionPlan {
   };
 }
 
-/** Euler steps, guidance scales to show, and the scale that is measured. */
-export const sampling = {
-  points: 51,
-  timestepShift: 0.5,
-  scales: [1, 2, 4],
-  measuredScale: 2,
-  perClass: 24,
-} as const;
+/** Guidance scales to show, the scale that is measured, and the grid of Euler steps. */
+export const sampling = { scales: [1, 2, 4], measuredScale: 2, timestepShift: 0.5 } as const;
+
+export interface SamplingPlan {
+  /** Points of the time grid: one more than steps. */
+  readonly points: number;
+  /** Samples of each class that the distance is measured on. */
+  readonly perClass: number;
+}
+
+/** A run of few minutes also samples less. */
+export function planSampling(minutes: number, classes: number): SamplingPlan {
+  const part = Math.min(1, minutes / 10);
+  const samples = 28 + Math.round(84 * part);
+  return {
+    points: 11 + Math.round(20 * part),
+    perClass: Math.max(1, Math.round(samples / classes)),
+  };
+}
 
 function scaled(steps: number, minutes: number): number {
   return Math.max(12, Math.round((steps * minutes) / 10));

@@ -62,6 +62,15 @@ function probe(train: Labelled, test: Labelled, classes: number): number {
   return computeAccuracy(fitted.predict(test.features), test.labels);
 }
 
+/** The mean patch token of the encoder of a tokenizer, whatever its patch size: what distances are computed on. */
+export function createExtractor(tokenizer: AlignedTokenizer, name: string): FeatureExtractor {
+  return {
+    name: `${name}, mean patch token`,
+    width: tokenizer.config.encoder.width,
+    extract: async (images) => meanPool(await tokenizer.features(images)),
+  };
+}
+
 /** PSNR of held-out photographs after the tokenizer, dB. */
 export async function measurePsnr(tokenizer: AlignedTokenizer, images: Images): Promise<number> {
   return computePsnr(images, await tokenizer.decode(await tokenizer.encode(images))).mean;

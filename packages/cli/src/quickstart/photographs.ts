@@ -1,6 +1,6 @@
 /** The images of a run in memory: crops to train on, and held-out photographs that nothing is trained on. */
 import { createHash } from "node:crypto";
-import { check, type Images, rows, zeros } from "@aligntok/core";
+import { check, createRandom, type Images, rows, zeros } from "@aligntok/core";
 import {
   createImageSource,
   createListDataset,
@@ -9,7 +9,7 @@ import {
   selectImages,
 } from "@aligntok/data-laion";
 import { readSamplePhotographs } from "@aligntok/samples";
-import { crops, imageSize, leastPerClass } from "./config.ts";
+import { imageSize, leastPerClass, mostCrops, mostHeldOut, mostInPool } from "./config.ts";
 
 export interface LabelledImages {
   /** `(N, 128, 128, 3)` */
@@ -35,7 +35,10 @@ export async function readPhotographs(
   path: string | undefined,
   { seed, signal }: { readonly seed: number; readonly signal: AbortSignal },
 ): Promise<Photographs> {
-  const { train, heldOut, source } = path ? await splitOwn(path) : await splitSamples();
+  const split = path ? await splitOwn(path) : await splitSamples();
+  const { source } = split;
+  const train = atMost(split.train, mostInPool, seed);
+  const heldOut = atMost(split.heldOut, mostHeldOut, seed);
   check(
     train.length >= 16 && heldOut.length >= 4,
     () =>
@@ -71,7 +74,8 @@ export async function readPhotographs(
     return { images, labels };
   };
   const centres = await load(train, 1, {});
-  const shifted = await load(train, crops - 1, { crop: "random", flip: true });
+  const crops = Math.min(mostCrops, Math.floor(mostInPool / train.length));
+  const shifted = await load(train, Math.max(1, crops - 1), { crop: "random", flip: true });
   return {
     source,
     classes: merge ? ["all"] : enough.map((i) => names[i]!),
@@ -115,6 +119,16 @@ async function splitOwn(path: string): Promise<Split> {
     train: selectImages(dataset, train),
     heldOut: selectImages(dataset, heldOut),
   };
+}
+
+/** A dataset that is too large for a quickstart, thinned at random. */
+function atMost(dataset: ImageDataset, most: number, seed: number): ImageDataset {
+  if (dataset.length <= most) return dataset;
+  const order = createRandom(seed, "subset").permutation(dataset.length);
+  return selectImages(
+    dataset,
+    [...order.subarray(0, most)].sort((a, b) => a - b),
+  );
 }
 
 function join(a: LabelledImages, b: LabelledImages): LabelledImages {

@@ -4,7 +4,6 @@ import type { AlignedTokenizer } from "@aligntok/aligntok";
 import { createTokenizer } from "@aligntok/aligntok";
 import { writeFileAtomic } from "@aligntok/checkpoint";
 import { type Images, type NdArray, rows } from "@aligntok/core";
-import type { VisionEncoder } from "@aligntok/encoders";
 import { contactSheet, encodePng, type Image, resize } from "@aligntok/image";
 import { readRunLog } from "@aligntok/train";
 import type { QuickstartOptions } from "../commands/quickstart.ts";
@@ -27,7 +26,6 @@ export interface ReportInput {
   readonly out: string;
   readonly options: QuickstartOptions;
   readonly photographs: Photographs;
-  readonly encoder: VisionEncoder;
   readonly runs: readonly StageRun[];
   readonly metrics: readonly StageMetrics[];
   readonly tokenizer: AlignedTokenizer;
@@ -170,7 +168,10 @@ export async function writeReport(input: ReportInput): Promise<QuickstartMetrics
           semantic: config.semanticWeight,
         },
         diffusion: config.planDiffusion(options.minutes, photographs.classes.length),
-        sampling: config.sampling,
+        sampling: {
+          ...config.sampling,
+          ...config.planSampling(options.minutes, photographs.classes.length),
+        },
       },
       command: commandOf(options),
     },
@@ -276,7 +277,7 @@ async function samplesOf({ samples, photographs }: ReportInput): Promise<ReportG
   return [
     {
       groups: await Promise.all(
-        photographs.classes.map(async (title, label) => ({
+        photographs.classes.slice(0, config.mostShownClasses).map(async (title, label) => ({
           title,
           rows: await Promise.all(
             samples.byScale.map(async ({ scale, images }) => ({

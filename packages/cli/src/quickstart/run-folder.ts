@@ -59,6 +59,8 @@ export async function openRunFolder(out: string, config: object): Promise<void> 
 export interface Clock {
   /** Runs a part of the run and adds its seconds to what earlier processes spent on it. */
   time<T>(part: string, work: () => Promise<T>): Promise<T>;
+  /** Adds seconds to a part that ran before the folder was open. */
+  add(part: string, seconds: number): Promise<void>;
   /** Seconds by part, in the order in which they came. */
   readonly seconds: Readonly<Record<string, number>>;
 }
@@ -67,15 +69,19 @@ export interface Clock {
 export async function openClock(out: string): Promise<Clock> {
   const path = join(out, "timings.json");
   const seconds = (await readJson<Record<string, number>>(path)) ?? {};
+  async function add(part: string, spent: number): Promise<void> {
+    seconds[part] = (seconds[part] ?? 0) + spent;
+    await writeJson(path, seconds);
+  }
   return {
     seconds,
+    add,
     async time(part, work) {
       const start = performance.now();
       try {
         return await work();
       } finally {
-        seconds[part] = (seconds[part] ?? 0) + (performance.now() - start) / 1000;
-        await writeJson(path, seconds);
+        await add(part, (performance.now() - start) / 1000);
       }
     },
   };

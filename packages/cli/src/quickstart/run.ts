@@ -17,13 +17,12 @@ import {
 import { createRandom } from "@aligntok/core";
 import { computeLatentStats, trainDiffusion } from "@aligntok/diffusion";
 import { loadEncoder, type VisionEncoder } from "@aligntok/encoders";
-import { createEncoderExtractor } from "@aligntok/eval-fid";
 import { loadLpips } from "@aligntok/lpips";
 import { sampleEncoderPath } from "@aligntok/samples";
 import { createCosineSchedule } from "@aligntok/train";
 import type { QuickstartOptions, QuickstartResult } from "../commands/quickstart.ts";
 import * as config from "./config.ts";
-import { measureStage, type StageMetrics } from "./measure.ts";
+import { createExtractor, measureStage, type StageMetrics } from "./measure.ts";
 import { readPhotographs } from "./photographs.ts";
 import { writeReport } from "./report-data.ts";
 import { makeFolder, openClock, openRunFolder, writeJson } from "./run-folder.ts";
@@ -46,6 +45,16 @@ export async function runQuickstart(options: QuickstartOptions): Promise<Quickst
   const { out, minutes, seed, signal, log } = options;
   const encoderPath = options.encoder ?? sampleEncoderPath();
   const plans = config.planStages(minutes);
+
+  // What can be wrong with the input is found before the folder is claimed by these settings.
+  const began = performance.now();
+  const encoder = await loadEncoder(encoderPath, engineOptions(options));
+  const perceptual = await loadPerceptual(encoder, options);
+  const photographs = await readPhotographs(options.images, { seed, signal });
+  const { pool, heldOut, centres, classes } = photographs;
+  log.info(
+    `${centres.images.shape[0]} photographs to train on, ${heldOut.images.shape[0]} held out, ${classes.length} classes to generate`,
+  );
   await openRunFolder(out, {
     command: "quickstart",
     minutes,
@@ -59,25 +68,14 @@ export async function runQuickstart(options: QuickstartOptions): Promise<Quickst
     stages: plans,
   });
   const clock = await openClock(out);
-
-  const encoder = await loadEncoder(encoderPath, engineOptions(options));
-  const photographs = await clock.time("photographs", () =>
-    readPhotographs(options.images, { seed, signal }),
-  );
-  const { pool, heldOut, centres, classes } = photographs;
-  log.info(
-    `${centres.images.shape[0]} photographs to train on, ${heldOut.images.shape[0]} held out, ${classes.length} classes to generate`,
-  );
-  const perceptual = await loadPerceptual(encoder, options);
-  const extractor = createEncoderExtractor(encoder, {
-    name: encoderName(encoder, options),
-    pool: "mean",
-  });
+  await clock.add("photographs", (performance.now() - began) / 1000);
 
   let trained: TrainedStage = initTokenizer(
     { encoder, decoder: config.decoder, random: createRandom(seed, "tokenizer") },
     { imageSize: config.imageSize },
   );
+  const pretrained = createTokenizer(trained, engineOptions(options));
+  const extractor = createExtractor(pretrained, encoderName(encoder, options));
   const runs: StageRun[] = [];
   const metrics: StageMetrics[] = [];
   for (const [i, plan] of plans.entries()) {
@@ -141,7 +139,6 @@ export async function runQuickstart(options: QuickstartOptions): Promise<Quickst
       out,
       options,
       photographs,
-      encoder,
       runs,
       metrics,
       tokenizer,
@@ -152,6 +149,7 @@ export async function runQuickstart(options: QuickstartOptions): Promise<Quickst
     }),
   );
   tokenizer.dispose();
+  pretrained.dispose();
   encoder.dispose();
   await writeJson(join(out, "metrics.json"), result);
   return { metrics: result, summary: summarize(result) };

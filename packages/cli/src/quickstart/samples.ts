@@ -9,7 +9,7 @@ import {
 } from "@aligntok/diffusion";
 import { computeFrechetDistance } from "@aligntok/eval-fid";
 import type { QuickstartOptions } from "../commands/quickstart.ts";
-import { imageSize, sampling } from "./config.ts";
+import { imageSize, mostShownClasses, planSampling, sampling } from "./config.ts";
 import { learnable, statisticsOf } from "./measure.ts";
 import type { Photographs } from "./photographs.ts";
 
@@ -39,7 +39,8 @@ export async function drawSamples(
     readonly options: QuickstartOptions;
   },
 ): Promise<Samples> {
-  const { seed, signal, threads, onProgress } = options;
+  const { minutes, seed, signal, threads, onProgress } = options;
+  const { points, perClass } = planSampling(minutes, photographs.classes.length);
   const denoiser = createDenoiser(
     model.config,
     model.ema ?? model.params,
@@ -47,15 +48,16 @@ export async function drawSamples(
   );
   const latentShape = tokenizer.latentShape(imageSize, imageSize);
   const stats = model.stats!;
-  const labelsOf = (perClass: number) =>
-    photographs.classes.flatMap((_, label) => Array.from({ length: perClass }, () => label));
+  const labelsOf = (classes: readonly string[], count: number) =>
+    classes.flatMap((_, label) => Array.from({ length: count }, () => label));
+  const { classes } = photographs;
 
-  async function generate(scale: number, perClass: number): Promise<Images> {
+  async function generate(scale: number, labels: readonly number[]): Promise<Images> {
     const latents = await sampleLatents(denoiser, {
-      labels: labelsOf(perClass),
+      labels,
       latentShape,
       seed,
-      points: sampling.points,
+      points,
       timestepShift: sampling.timestepShift,
       cfgScale: scale,
       cfgChannels: "all",
@@ -67,9 +69,10 @@ export async function drawSamples(
   }
 
   const byScale = [];
+  const shown = labelsOf(classes.slice(0, mostShownClasses), shownPerClass);
   for (const scale of sampling.scales)
-    byScale.push({ scale, images: await generate(scale, shownPerClass) });
-  const guided = await generate(sampling.measuredScale, sampling.perClass);
+    byScale.push({ scale, images: await generate(scale, shown) });
+  const guided = await generate(sampling.measuredScale, labelsOf(classes, perClass));
   denoiser.dispose();
 
   const shape = [guided.shape[0]!, ...latentShape];

@@ -27,8 +27,10 @@ async function reportOnnxRuntime(): Promise<EngineReport> {
   const name = "onnxruntime";
   try {
     const { env, listSupportedBackends } = await import("onnxruntime-node");
-    const devices = listSupportedBackends().map((device) => device.name);
-    const detail = `${env.versions.node ?? "installed"}, devices: ${devices.join(", ")} (cpu is used)`;
+    // Those that are not bundled need files of their own, which the list does not check.
+    const devices = listSupportedBackends().filter(({ bundled }) => bundled);
+    const names = devices.map((device) => device.name).join(", ");
+    const detail = `${env.versions.node ?? "installed"}, devices: ${names} (cpu is used)`;
     return { name, available: true, detail };
   } catch (error) {
     // No binary for this platform, or one that its system libraries do not fit.
