@@ -28,7 +28,7 @@ export const decoder: DecoderConfig = {
   pixelShuffle: 4,
 };
 
-export const discriminator: DiscriminatorConfig = { channels: 24, layers: 3 };
+export const discriminator: DiscriminatorConfig = { channels: 16, layers: 3 };
 
 export interface StagePlan {
   readonly stage: Stage;
@@ -41,12 +41,12 @@ export interface StagePlan {
 
 export const batchSize = 16;
 export const emaDecay = 0.99;
-export const perceptualWeight = 0.25;
+export const perceptualWeight = 0.1;
 export const discriminatorWeight = 0.1;
 export const semanticWeight = 1;
 
 /** The number of steps of a run of ten nominal minutes. */
-const base = { latent: 420, perceptual: 320, refine: 240, diffusion: 450 };
+const base = { latent: 380, perceptual: 250, refine: 190, diffusion: 360 };
 
 /** Steps are proportional to the nominal minutes, whatever the machine: a result does not depend on its speed. */
 export function planStages(minutes: number): readonly StagePlan[] {
@@ -61,7 +61,7 @@ export function planStages(minutes: number): readonly StagePlan[] {
     };
   };
   // The discriminator comes late, as in the paper: before there are edges there is nothing to sharpen.
-  return [plan("latent", 1.2e-3, 1), plan("perceptual", 6e-4, 0.5), plan("refine", 4e-4, 0)];
+  return [plan("latent", 1.2e-3, 1), plan("perceptual", 7e-4, 0.75), plan("refine", 5e-4, 0.5)];
 }
 
 export const diffusionBatchSize = 32;
@@ -106,7 +106,7 @@ export function planSampling(minutes: number, classes: number): SamplingPlan {
   const part = Math.min(1, minutes / 10);
   const samples = 28 + Math.round(84 * part);
   return {
-    points: 11 + Math.round(20 * part),
+    points: 11 + Math.round(10 * part),
     perClass: Math.max(1, Math.round(samples / classes)),
   };
 }
