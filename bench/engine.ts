@@ -3,7 +3,7 @@
  *
  *   npm run bench                              ours alone
  *   npm run bench -- --python PATH             with the peer: a Python that has torch
- *   npm run bench -- --json --threads 2 --repeats 7
+ *   npm run bench -- --json --threads 2 --repeats 7 --only decoder
  *
  * Random weights; float32; the peer takes its better memory format for convolutions.
  */
@@ -94,14 +94,13 @@ const cases: Case[] = [
   },
 ];
 
-/** A closure that runs the case once. */
-async function prepare({
-  params,
-  x,
-  apply,
-  train,
-  optimizer,
-}: Case): Promise<() => Promise<unknown>> {
+interface Prepared {
+  /** Runs the case once. */
+  readonly run: () => Promise<unknown>;
+  readonly dispose: () => void;
+}
+
+async function prepare({ params, x, apply, train, optimizer }: Case): Promise<Prepared> {
   const flat = flattenParameters(params());
   const inputs = { params: flat.views, x };
   if (!train) {
@@ -110,7 +109,7 @@ async function prepare({
       specOf(inputs),
       { threads },
     );
-    return () => forward.run(inputs);
+    return { run: () => forward.run(inputs), dispose: forward.dispose };
   }
   const step = await compile(
     ({ params, x }) =>
@@ -120,13 +119,17 @@ async function prepare({
   );
   const gradients = zerosLike(flat);
   const adam = optimizer ? createAdamW(flat, { weightDecay: 0.05 }) : undefined;
-  return async () => {
-    await step.run(inputs, { into: { gradients: gradients.views } });
-    adam?.update(gradients.flat, { lr: 1e-5 });
+  return {
+    async run() {
+      await step.run(inputs, { into: { gradients: gradients.views } });
+      adam?.update(gradients.flat, { lr: 1e-5 });
+    },
+    dispose: step.dispose,
   };
 }
 
-async function time(run: () => Promise<unknown>): Promise<number> {
+/** Median milliseconds. The engine's memory is given back before the peer's turn. */
+async function time({ run, dispose }: Prepared): Promise<number> {
   await run();
   const times: number[] = [];
   for (let i = 0; i < repeats; i++) {
@@ -134,18 +137,20 @@ async function time(run: () => Promise<unknown>): Promise<number> {
     await run();
     times.push(performance.now() - start);
   }
+  dispose();
   return times.sort((a, b) => a - b)[Math.floor(repeats / 2)]!;
 }
 
 function timePeer(name: string): number {
   const script = fileURLToPath(new URL("peer.py", import.meta.url));
+  // Some machines pin OpenBLAS to an old kernel; the peer is measured at its best.
   const { OPENBLAS_CORETYPE: _, OPENBLAS_L2_SIZE: __, ...env } = process.env;
-  const { stdout, stderr, status } = spawnSync(
+  const { stdout, stderr, status, error } = spawnSync(
     flags.python!,
     [script, name, String(threads), String(repeats)],
     { env, encoding: "utf8" },
   );
-  if (status !== 0) throw new Error(`peer ${name}: exit ${status}\n${stderr}`);
+  if (status !== 0) throw new Error(`peer ${name}: ${error?.message ?? stderr}`);
   return Number(stdout);
 }
 
@@ -176,4 +181,3 @@ if (flags.json) {
     );
   }
 }
-process.exit(0);

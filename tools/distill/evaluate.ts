@@ -49,4 +49,3 @@ console.log(`student, ${side} px      ${await probe(student, side)}`);
 console.log(`teacher, ${side} px      ${await probe(teacher, side)}`);
 console.log(`teacher, ${2 * side} px      ${await probe(teacher, 2 * side)}`);
 console.log(`untrained, ${side} px    ${await probe(untrained, side)}`);
-process.exit(0);

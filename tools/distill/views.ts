@@ -114,7 +114,7 @@ function cutSquare(image: Image, random: Random | undefined): Image {
   return out;
 }
 
-/** All flowers at 128 px with their classes, in the order of the shard: 600 to fit a probe, 200 held out. */
+/** All flowers at `size` px with their classes, in the order of the shard: 600 to fit a probe, 200 held out. */
 export async function readFlowers(
   data: string,
   size: number,

@@ -81,6 +81,7 @@ async function withSession(
   process.on("SIGINT", interrupt);
   process.on("SIGTERM", interrupt);
 
+  let answered = false;
   try {
     if (common.engine === "reference") await loadReferenceBackend();
     await action({
@@ -93,13 +94,14 @@ async function withSession(
         warn: (message) => say("warn", message),
       },
       answer(lines, value) {
+        answered = true;
         printer.settle();
         const text = common.json ? JSON.stringify(value) : [lines].flat().join("\n");
         process.stdout.write(`${text}\n`);
       },
     });
-    // Work that ends without a complaint although it was interrupted has not done all that was asked.
-    signal.throwIfAborted();
+    // Work that ends without an answer although it was interrupted has not done all that was asked.
+    if (!answered) signal.throwIfAborted();
   } catch (error) {
     printer.settle();
     // What was interrupted may say what it saved; anything else that breaks on the way out is its consequence.

@@ -1,6 +1,6 @@
 /** The quickstart as a process, with a tiny random encoder and few steps: whole, killed, interrupted, refused. */
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { mkdir, readdir, writeFile } from "node:fs/promises";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { cp, mkdir, readdir, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createRandom, zeros } from "@aligntok/core";
@@ -64,11 +64,27 @@ it("runs to a report, and ends in the same metrics when it is killed and started
   expect(report).not.toMatch(/(src|href)="(https?:|\/\/)/);
   expect(await readdir(join(whole, "samples"))).toContain("reconstructions.png");
 
+  // Moments in a run: after a checkpoint within a stage, after its first measurement, in later stages, in the diffusion.
   const killed = join(folder, "killed");
-  for (const moment of ["stage latent", "stage perceptual", "diffusion"]) {
-    const outcome = await aligntok(["quickstart", ...common, "--out", killed], (child, stderr) => {
-      if (stderr.includes(moment)) child.kill("SIGKILL");
+  const saved = (...path: string[]) => {
+    const checkpoints = join(killed, ...path, "checkpoints");
+    return (
+      existsSync(checkpoints) && readdirSync(checkpoints).some((name) => name.startsWith("step-"))
+    );
+  };
+  const moments = [
+    () => saved("stages", "1-latent"),
+    () => existsSync(join(killed, "stages", "1-latent", "held-out.json")),
+    () => saved("stages", "2-perceptual"),
+    () => saved("stages", "3-refine"),
+    () => saved("diffusion"),
+  ];
+  for (const reached of moments) {
+    let watch: NodeJS.Timeout | undefined;
+    const outcome = await aligntok(["quickstart", ...common, "--out", killed], (child) => {
+      watch ??= setInterval(() => reached() && child.kill("SIGKILL"), 5);
     });
+    clearInterval(watch);
     expect(outcome.status).toBeNull();
   }
   const last = await aligntok(["quickstart", ...common, "--out", killed]);
@@ -107,18 +123,21 @@ it("says in one line what is wrong with images or the folder", async () => {
   expect(tooFew.status).toBe(2);
   expect(tooFew.stderr).toMatch(/aligntok: images: expected at least 16 photographs/);
 
-  await writeFile(join(few, "b.png"), "not a picture");
+  const damaged = join(folder, "damaged");
+  await cp(images, damaged, { recursive: true });
+  await writeFile(join(damaged, "dark", "broken.png"), "not a picture");
   const broken = await aligntok([
     "quickstart",
     "--encoder",
     encoder,
     "--images",
-    join(few, "b.png"),
+    damaged,
     "--out",
     join(folder, "y"),
   ]);
   expect(broken.status).toBe(2);
   expect(broken.stderr.trim().split("\n")).toHaveLength(1);
+  expect(broken.stderr).toMatch(/broken\.png/);
 
   const blocked = await aligntok([
     "quickstart",

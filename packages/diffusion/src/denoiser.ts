@@ -1,5 +1,5 @@
 import { check, type Denoiser, ndarray, type Parameters } from "@aligntok/core";
-import { compile, spec, specOf } from "@aligntok/jit";
+import { compile, type EngineName, spec, specOf } from "@aligntok/jit";
 import * as tf from "@tensorflow/tfjs-core";
 import { checkParameters } from "./diffusion-model.ts";
 import { applyLightningDit, type LightningDitConfig } from "./lightningdit.ts";
@@ -20,6 +20,8 @@ export function createDenoiser(
   config: LightningDitConfig,
   params: Parameters,
   options: {
+    /** What runs the graph; see `engines()` of `@aligntok/jit`. @default "onnxruntime" */
+    readonly engine?: EngineName;
     /** Threads of the engine. @default the engine's choice */
     readonly threads?: number;
   } = {},

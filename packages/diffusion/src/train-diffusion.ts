@@ -7,7 +7,7 @@
  * uninterrupted one bit for bit.
  */
 import { check, createRandom, type LatentStats, type NdArray, sizeOf, zeros } from "@aligntok/core";
-import { compile, spec, specOf, valueAndGrad } from "@aligntok/jit";
+import { compile, type EngineName, spec, specOf, valueAndGrad } from "@aligntok/jit";
 import {
   assignParameters,
   computeClipScale,
@@ -56,6 +56,8 @@ export interface TrainDiffusionOptions extends TransportOptions, LatentSet {
   readonly logEvery?: number;
   /** Steps between checkpoints. @default 1000 */
   readonly checkpointEvery?: number;
+  /** What runs the graph; see `engines()` of `@aligntok/jit`. @default "onnxruntime" */
+  readonly engine?: EngineName;
   /** Threads of the engine. @default the engine's choice */
   readonly threads?: number;
   /** Ends the run after the step under way, with a checkpoint. */
@@ -110,7 +112,10 @@ export async function trainDiffusion(options: TrainDiffusionOptions): Promise<Di
         times: spec([batchSize]),
         labels: spec([batchSize], "int32"),
       },
-      options.threads === undefined ? {} : { threads: options.threads },
+      {
+        ...(options.engine && { engine: options.engine }),
+        ...(options.threads && { threads: options.threads }),
+      },
     );
   let computeLoss: Awaited<ReturnType<typeof compileLoss>> | undefined;
   const drawOrder = createOrder(labels.length, seed);

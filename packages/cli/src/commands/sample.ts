@@ -82,11 +82,11 @@ async function sample(options: SampleCommandOptions, session: Session): Promise<
       `--classes: expected indices below ${classCount}, got ${options.classes}. see config.json`,
   );
   const labels = Int32Array.from({ length: options.count }, (_, i) => classes[i % classes.length]!);
-  const withThreads = threads ? { threads } : {};
-  const tokenizer = await loadTokenizer(options.tokenizer, { engine, ...withThreads });
+  const engineOptions = { engine, ...(threads && { threads }) };
+  const tokenizer = await loadTokenizer(options.tokenizer, engineOptions);
   const stats = model.stats ?? tokenizer.stats;
 
-  const denoiser = createDenoiser(model.config, model.ema ?? model.params, withThreads);
+  const denoiser = createDenoiser(model.config, model.ema ?? model.params, engineOptions);
   const latents = await sampleLatents(denoiser, {
     labels,
     latentShape: [inputSize, inputSize, inChannels],

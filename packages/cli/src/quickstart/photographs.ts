@@ -5,6 +5,7 @@ import {
   createImageSource,
   createListDataset,
   type ImageDataset,
+  type ImageSourceOptions,
   openImages,
   selectImages,
 } from "@aligntok/data-laion";
@@ -35,7 +36,7 @@ export async function readPhotographs(
   path: string | undefined,
   { seed, signal }: { readonly seed: number; readonly signal: AbortSignal },
 ): Promise<Photographs> {
-  const split = path ? await splitOwn(path) : await splitSamples();
+  const split = path ? await splitOwn(path, signal) : await splitSamples();
   const { source } = split;
   const train = atMost(split.train, mostInPool, seed);
   const heldOut = atMost(split.heldOut, mostHeldOut, seed);
@@ -55,7 +56,11 @@ export async function readPhotographs(
   const merge = enough.length === 0;
   const relabel = (label: number) => (merge ? 0 : enough.indexOf(label));
 
-  const load = async (dataset: ImageDataset, epochs: number, options: object) => {
+  const load = async (
+    dataset: ImageDataset,
+    epochs: number,
+    options: Pick<ImageSourceOptions, "crop" | "flip">,
+  ) => {
     const images = zeros([dataset.length * epochs, imageSize, imageSize, 3], "uint8");
     const labels = new Int32Array(dataset.length * epochs);
     const stream = createImageSource(dataset, {
@@ -75,12 +80,15 @@ export async function readPhotographs(
   };
   const centres = await load(train, 1, {});
   const crops = Math.min(mostCrops, Math.floor(mostInPool / train.length));
-  const shifted = await load(train, Math.max(1, crops - 1), { crop: "random", flip: true });
+  const pool =
+    crops > 1
+      ? join(centres, await load(train, crops - 1, { crop: "random", flip: true }))
+      : centres;
   return {
     source,
     classes: merge ? ["all"] : enough.map((i) => names[i]!),
     centres,
-    pool: join(centres, shifted),
+    pool,
     heldOut: await load(heldOut, 1, {}),
   };
 }
@@ -105,20 +113,27 @@ async function splitSamples(): Promise<Split> {
   };
 }
 
-/** One image in seven is held out, by its content, so that copies of one photograph fall on one side. */
-async function splitOwn(path: string): Promise<Split> {
+/**
+ * One photograph in seven is held out: those with the smallest SHA-256, so that the split depends on content alone
+ * and copies of one photograph fall on one side.
+ */
+async function splitOwn(path: string, signal: AbortSignal): Promise<Split> {
   const dataset = await openImages(path);
-  const [train, heldOut]: [number[], number[]] = [[], []];
+  const copies = new Map<string, number[]>();
   for (let i = 0; i < dataset.length; i++) {
+    signal.throwIfAborted();
     const { bytes } = await dataset.read(i);
-    const held = createHash("sha256").update(bytes).digest()[0]! % 7 === 0;
-    (held ? heldOut : train).push(i);
+    const digest = createHash("sha256").update(bytes).digest("hex");
+    copies.set(digest, [...(copies.get(digest) ?? []), i]);
   }
-  return {
-    source: path,
-    train: selectImages(dataset, train),
-    heldOut: selectImages(dataset, heldOut),
-  };
+  const groups = [...copies].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, indices]) => indices);
+  const held = Math.round(groups.length / 7);
+  const part = (chosen: readonly number[][]) =>
+    selectImages(
+      dataset,
+      chosen.flat().sort((a, b) => a - b),
+    );
+  return { source: path, train: part(groups.slice(held)), heldOut: part(groups.slice(0, held)) };
 }
 
 /** A dataset that is too large for a quickstart, thinned at random. */

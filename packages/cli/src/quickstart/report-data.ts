@@ -14,7 +14,7 @@ import { computePcaMaps } from "../report/pca.ts";
 import { renderReport } from "../report/report.ts";
 import { versionOf } from "../version.ts";
 import * as config from "./config.ts";
-import type { StageMetrics } from "./measure.ts";
+import { learnable, type StageMetrics } from "./measure.ts";
 import type { Photographs } from "./photographs.ts";
 import type { QuickstartMetrics } from "./run.ts";
 import { type Clock, makeFolder } from "./run-folder.ts";
@@ -61,9 +61,12 @@ export async function writeReport(input: ReportInput): Promise<QuickstartMetrics
     const sheet = contactSheet(images, { columns: shownPerClass });
     await writeFileAtomic(join(out, "samples", `guidance-${scale}.png`), await encodePng(sheet));
   }
+  const across = Math.min(6, picked.length);
   const hero = contactSheet(
-    [originals, ...decoded].flatMap((images) => [0, 1, 2, 3, 4, 5].map((i) => imageAt(images, i))),
-    { columns: 6 },
+    [originals, ...decoded].flatMap((images) =>
+      Array.from({ length: across }, (_, i) => imageAt(images, i)),
+    ),
+    { columns: across },
   );
   await writeFileAtomic(join(out, "samples", "reconstructions.png"), await encodePng(hero));
 
@@ -91,7 +94,7 @@ export async function writeReport(input: ReportInput): Promise<QuickstartMetrics
         {
           label: "time",
           value: `${(seconds / 60).toFixed(1)} min`,
-          note: "computing, this report included",
+          note: "computing, without this report",
         },
       ],
       figure: {
@@ -133,7 +136,7 @@ export async function writeReport(input: ReportInput): Promise<QuickstartMetrics
           ["linear probe", "latents"],
         ],
         rows: metrics.map(({ psnr, ssim, fd, probe }, i) => [
-          `${stageNames[i]}: ${input.runs[i]!.folder.split("-").at(-1)}`,
+          `${stageNames[i]}: ${input.runs[i]!.stage}`,
           psnr.toFixed(2),
           ssim.toFixed(3),
           fd,
@@ -148,7 +151,7 @@ export async function writeReport(input: ReportInput): Promise<QuickstartMetrics
           [`samples, guidance ${config.sampling.measuredScale}`, samples.fd],
           ["decoded noise", samples.fdNoise],
         ],
-        caption: "To the training photographs of the generated classes.",
+        caption: `${input.samples.count} generated images, and as many of decoded noise, against ${learnable(photographs.centres).labels.length} training photographs of these classes. So few images give a biased estimate: compare only distances of equal numbers. The extractor is the encoder that the tokenizer was made from, which flatters it.`,
       },
     ],
     samples: await samplesOf(input),
@@ -202,8 +205,7 @@ function pickEvenly(length: number, count: number): number[] {
 }
 
 function imageAt(images: Images, index: number): Image {
-  const i = index % images.shape[0]!;
-  const { data } = rows(images, i, i + 1);
+  const { data } = rows(images, index, index + 1);
   return { dtype: "uint8", shape: images.shape.slice(1), data };
 }
 
@@ -303,7 +305,7 @@ function timingsOf({ clock, options, photographs }: ReportInput) {
   );
   steps.set("diffusion", config.planDiffusion(options.minutes, photographs.classes.length).steps);
   return {
-    columns: ["", "steps", ["time", "s"], ["per step", "ms"]] as const,
+    columns: ["", "steps", ["time", "s"], ["time / steps", "ms, all included"]] as const,
     rows: Object.entries(clock.seconds).map(([part, seconds]) => {
       const count = steps.get(part);
       return [part, count, seconds.toFixed(1), count && ((1000 * seconds) / count).toFixed(0)];
@@ -322,12 +324,17 @@ function versions(): Record<string, string> {
   return { node: process.version.slice(1), ...Object.fromEntries(present) };
 }
 
-function commandOf({ minutes, seed, images, encoder }: QuickstartOptions): string {
+function commandOf(options: QuickstartOptions): string {
+  const { minutes, seed, images, encoder, lpips, engine, threads } = options;
+  const quote = (path: string) => (/^[\w./{}-]+$/.test(path) ? path : JSON.stringify(path));
   const flags = [
     `--minutes ${minutes}`,
     `--seed ${seed}`,
-    images && `--images ${images}`,
-    encoder && `--encoder ${encoder}`,
+    images && `--images ${quote(images)}`,
+    encoder && `--encoder ${quote(encoder)}`,
+    lpips && `--lpips ${quote(lpips)}`,
+    engine !== "onnxruntime" && `--engine ${engine}`,
+    threads && `--threads ${threads}`,
   ];
   return `aligntok quickstart ${flags.filter(Boolean).join(" ")}`;
 }

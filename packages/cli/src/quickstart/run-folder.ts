@@ -7,16 +7,37 @@ import { parse, stringify } from "yaml";
 
 /** A small JSON file that appears whole, or is `undefined`. */
 export async function readJson<T>(path: string): Promise<T | undefined> {
+  const text = await readText(path);
   try {
-    return JSON.parse(await readFile(path, "utf8")) as T;
+    return text === undefined ? undefined : (JSON.parse(text) as T);
+  } catch (cause) {
+    throw unreadable(path, cause);
+  }
+}
+
+async function readText(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, "utf8");
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw new AlignTokError(
-      "bad-format",
-      `${path}: cannot be read. delete it, or choose another folder`,
-      { cause: error },
-    );
+    throw unreadable(path, error);
   }
+}
+
+function parseSettings(text: string, path: string): Readonly<Record<string, unknown>> {
+  try {
+    return (parse(text) ?? {}) as Record<string, unknown>;
+  } catch (cause) {
+    throw unreadable(path, cause);
+  }
+}
+
+function unreadable(path: string, cause: unknown): AlignTokError {
+  return new AlignTokError(
+    "bad-format",
+    `${path}: cannot be read. delete it, or choose another folder`,
+    { cause },
+  );
 }
 
 export async function writeJson(path: string, value: unknown): Promise<void> {
@@ -40,14 +61,15 @@ export async function openRunFolder(out: string, config: object): Promise<void> 
   await makeFolder(out);
   const path = join(out, "config.yaml");
   const text = stringify(config);
-  const found = await readFile(path, "utf8").catch(() => undefined);
+  const found = await readText(path);
   if (found === undefined) {
     await writeFileAtomic(path, text);
     return;
   }
-  const [before, now] = [parse(found), parse(text)] as Record<string, unknown>[];
-  const different = Object.keys(now!).filter(
-    (key) => JSON.stringify(now![key]) !== JSON.stringify(before?.[key]),
+  const [before, now] = [parseSettings(found, path), parseSettings(text, path)];
+  const keys = new Set([...Object.keys(before), ...Object.keys(now)]);
+  const different = [...keys].filter(
+    (key) => JSON.stringify(before[key]) !== JSON.stringify(now[key]),
   );
   check(
     different.length === 0,

@@ -1,9 +1,10 @@
 /**
  * The whole method on photographs: features, three stages, latents, diffusion, samples, metrics, report.
  *
- * Each part leaves its result in the run folder and is a function of the settings and the seed, so a run that
- * was killed continues and ends in the same metrics.
+ * Training leaves checkpoints in the run folder; all else is a function of them and is computed again. So a run
+ * that was killed continues and ends in the same metrics.
  */
+import { createHash } from "node:crypto";
 import { join } from "node:path";
 import {
   createFeaturePerceptual,
@@ -14,7 +15,7 @@ import {
   saveTokenizer,
   type TrainedStage,
 } from "@aligntok/aligntok";
-import { createRandom } from "@aligntok/core";
+import { createRandom, type Images } from "@aligntok/core";
 import { computeLatentStats, trainDiffusion } from "@aligntok/diffusion";
 import { loadEncoder, type VisionEncoder } from "@aligntok/encoders";
 import { loadLpips } from "@aligntok/lpips";
@@ -62,10 +63,21 @@ export async function runQuickstart(options: QuickstartOptions): Promise<Quickst
     images: options.images ?? "samples",
     encoder: options.encoder ?? "embedded",
     perceptual: options.lpips ?? "features of the encoder",
+    engine: options.engine,
+    photographs: fingerprint(centres.images, heldOut.images),
     imageSize: config.imageSize,
+    batchSize: config.batchSize,
+    emaDecay: config.emaDecay,
+    weights: {
+      perceptual: config.perceptualWeight,
+      discriminator: config.discriminatorWeight,
+      semantic: config.semanticWeight,
+    },
     decoder: config.decoder,
     discriminator: config.discriminator,
     stages: plans,
+    diffusion: config.planDiffusion(minutes, classes.length),
+    sampling: { ...config.sampling, ...config.planSampling(minutes, classes.length) },
   });
   const clock = await openClock(out);
   await clock.add("photographs", (performance.now() - began) / 1000);
@@ -118,8 +130,8 @@ export async function runQuickstart(options: QuickstartOptions): Promise<Quickst
       seed,
       folder: join(out, "diffusion"),
       logEvery: 5,
-      checkpointEvery: 100,
-      ...(options.threads && { threads: options.threads }),
+      checkpointEvery: config.checkpointEvery(plan.steps),
+      ...engineOptions(options),
       signal,
       onProgress: ({ done, total, metrics }) =>
         options.onProgress({
@@ -153,6 +165,13 @@ export async function runQuickstart(options: QuickstartOptions): Promise<Quickst
   encoder.dispose();
   await writeJson(join(out, "metrics.json"), result);
   return { metrics: result, summary: summarize(result) };
+}
+
+/** Tells other photographs, which would make a resumed run a mixture. */
+function fingerprint(...images: readonly Images[]): string {
+  const hash = createHash("sha256");
+  for (const { data } of images) hash.update(data);
+  return hash.digest("hex").slice(0, 16);
 }
 
 /** LPIPS where its weights are given, otherwise features of the encoder as it was before any stage. */

@@ -12,10 +12,13 @@ import type { QuickstartOptions } from "../commands/quickstart.ts";
 import { imageSize, mostShownClasses, planSampling, sampling } from "./config.ts";
 import { learnable, statisticsOf } from "./measure.ts";
 import type { Photographs } from "./photographs.ts";
+import { engineOptions } from "./stage-run.ts";
 
 export interface Samples {
   /** Images by guidance scale: `(classes * shownPerClass, 128, 128, 3)`, class by class. */
   readonly byScale: readonly { readonly scale: number; readonly images: Images }[];
+  /** Number of samples that the distances are computed on. */
+  readonly count: number;
   /** Fréchet distance of guided samples to the training photographs of the classes. */
   readonly fd: number;
   /** The same of decoded noise: what a generator that learned nothing would get. */
@@ -39,13 +42,9 @@ export async function drawSamples(
     readonly options: QuickstartOptions;
   },
 ): Promise<Samples> {
-  const { minutes, seed, signal, threads, onProgress } = options;
+  const { minutes, seed, signal, onProgress } = options;
   const { points, perClass } = planSampling(minutes, photographs.classes.length);
-  const denoiser = createDenoiser(
-    model.config,
-    model.ema ?? model.params,
-    threads ? { threads } : {},
-  );
+  const denoiser = createDenoiser(model.config, model.ema ?? model.params, engineOptions(options));
   const latentShape = tokenizer.latentShape(imageSize, imageSize);
   const stats = model.stats!;
   const labelsOf = (classes: readonly string[], count: number) =>
@@ -81,5 +80,10 @@ export async function drawSamples(
   const real = await statisticsOf(learnable(photographs.centres).images, extractor);
   const distanceTo = async (images: Images) =>
     computeFrechetDistance(real, await statisticsOf(images, extractor)).value;
-  return { byScale, fd: await distanceTo(guided), fdNoise: await distanceTo(noiseImages) };
+  return {
+    byScale,
+    count: guided.shape[0]!,
+    fd: await distanceTo(guided),
+    fdNoise: await distanceTo(noiseImages),
+  };
 }

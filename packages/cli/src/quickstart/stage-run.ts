@@ -3,6 +3,7 @@ import { join } from "node:path";
 import {
   createTokenizer,
   type Perceptual,
+  type Stage,
   type StageBatch,
   type TrainedStage,
   trainStage,
@@ -12,6 +13,7 @@ import { createCosineSchedule, createRunLog, createWarmup } from "@aligntok/trai
 import type { QuickstartOptions } from "../commands/quickstart.ts";
 import {
   batchSize,
+  checkpointEvery,
   discriminator,
   discriminatorWeight,
   emaDecay,
@@ -25,6 +27,7 @@ import { makeFolder, readJson, writeJson } from "./run-folder.ts";
 import { take } from "./take.ts";
 
 export interface StageRun {
+  readonly stage: Stage;
   readonly folder: string;
   readonly trained: TrainedStage;
   /** `[step, dB]` on held-out photographs. */
@@ -79,7 +82,7 @@ export async function runStage(
       emaDecay,
       log,
       logEvery: 5,
-      checkpointEvery: 100,
+      checkpointEvery: checkpointEvery(steps),
       keep: 1,
       ...engineOptions(options),
       signal: options.signal,
@@ -93,19 +96,22 @@ export async function runStage(
     });
 
   let trained: TrainedStage | undefined;
-  for (let part = 1; part <= measurements; part++) {
-    const until = Math.round((steps * part) / measurements);
-    if (psnr.some(([step]) => step >= until)) continue;
-    trained = await train(until);
-    const tokenizer = createTokenizer(trained, engineOptions(options));
-    psnr.push([until, await measurePsnr(tokenizer, photographs.heldOut.images)]);
-    tokenizer.dispose();
-    await writeJson(measured, psnr);
+  try {
+    for (let part = 1; part <= measurements; part++) {
+      const until = Math.round((steps * part) / measurements);
+      if (psnr.some(([step]) => step >= until)) continue;
+      trained = await train(until);
+      const tokenizer = createTokenizer(trained, engineOptions(options));
+      psnr.push([until, await measurePsnr(tokenizer, photographs.heldOut.images)]);
+      tokenizer.dispose();
+      await writeJson(measured, psnr);
+    }
+    trained ??= await train(steps);
+  } finally {
+    before.dispose();
+    log.close();
   }
-  trained ??= await train(steps);
-  before.dispose();
-  log.close();
-  return { folder, trained, psnr };
+  return { stage, folder, trained, psnr };
 }
 
 export function engineOptions({ engine, threads }: QuickstartOptions) {
