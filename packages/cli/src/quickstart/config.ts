@@ -49,7 +49,7 @@ export const discriminatorWeight = 0.1;
 export const semanticWeight = 1;
 
 /** The number of steps of a run of ten nominal minutes. */
-const base = { latent: 380, perceptual: 250, refine: 190, diffusion: 360 };
+const base = { latent: 340, perceptual: 220, refine: 170, diffusion: 320 };
 
 /** Steps are proportional to the nominal minutes, whatever the machine: a result does not depend on its speed. */
 export function planStages(minutes: number): readonly StagePlan[] {
