@@ -2,9 +2,9 @@
  * Float32 arrays on disk that are written batch by batch and never held in memory as a whole: `.npy` for NumPy,
  * `.safetensors` with labels and names beside the array.
  */
-import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import { extname } from "node:path";
 import { AlignTokError, check, sizeOf } from "@aligntok/core";
+import { createGrowingFile } from "./growing-file.ts";
 
 export interface ArrayFileContent {
   /** Shape of the whole array; the rows of its first dimension arrive in batches. */
@@ -42,30 +42,21 @@ export function checkArrayPath(path: string): void {
 export async function createArrayFile(path: string, content: ArrayFileContent): Promise<ArrayFile> {
   checkArrayPath(path);
   const npy = path.endsWith(".npy");
-  const temporary = `${path}.${process.pid}.tmp`;
-  const file = await open(temporary, "w");
+  const file = await createGrowingFile(path);
   let left = sizeOf(content.shape);
-  let done = false;
-  await write(file, npy ? npyHeader(content.shape, "<f4") : safetensorsHeader(content));
+  await file.append(npy ? npyHeader(content.shape, "<f4") : safetensorsHeader(content));
   return {
     async append(values) {
       left -= values.length;
       check(left >= 0, () => `${path}: expected no more than ${content.shape[0]} rows`);
-      await write(file, bytesOf(values));
+      await file.append(bytesOf(values));
     },
     async finish() {
       check(left === 0, () => `${path}: expected ${left} more values`);
-      if (!npy && content.labels) await write(file, bytesOf(content.labels));
-      await file.sync();
-      await file.close();
-      await rename(temporary, path);
-      done = true;
+      if (!npy && content.labels) await file.append(bytesOf(content.labels));
+      await file.finish();
     },
-    async discard() {
-      if (done) return;
-      await file.close().catch(() => {});
-      await rm(temporary, { force: true });
-    },
+    discard: file.discard,
   };
 }
 
@@ -96,13 +87,6 @@ function safetensorsHeader({ shape, keys, labels }: ArrayFileContent): Uint8Arra
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(padded.length));
   return Buffer.concat([length, padded]);
-}
-
-/** Writes all of the bytes, wherever the file stands. */
-export async function write(file: FileHandle, bytes: Uint8Array): Promise<void> {
-  for (let offset = 0; offset < bytes.length; ) {
-    offset += (await file.write(bytes, offset)).bytesWritten;
-  }
 }
 
 /** The bytes of a typed array, without copying. */

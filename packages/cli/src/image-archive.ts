@@ -4,10 +4,10 @@
  * An npz is a zip of npy files. Entries are stored uncompressed, always with zip64 sizes, since 50,000 images of
  * 256 px are 9.8 GB; checksums are filled in once an entry is complete (APPNOTE.TXT 6.3.10, 4.3 to 4.5).
  */
-import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import { crc32 } from "node:zlib";
 import { check, type Images, sizeOf } from "@aligntok/core";
-import { bytesOf, npyHeader, write } from "./array-file.ts";
+import { bytesOf, npyHeader } from "./array-file.ts";
+import { createGrowingFile, type GrowingFile } from "./growing-file.ts";
 
 export interface ImageArchive {
   /** Appends images `(n, H, W, 3)`. */
@@ -34,21 +34,20 @@ export async function createImageArchive(
   path: string,
   shape: readonly number[],
 ): Promise<ImageArchive> {
-  const temporary = `${path}.${process.pid}.tmp`;
-  const file = await open(temporary, "w");
+  const file = await createGrowingFile(path);
   const entries: Entry[] = [];
   const header = npyHeader(shape, "|u1");
   const size = header.length + sizeOf(shape);
-  let [position, written, checksum, done] = [0, 0, 0, false];
+  let [position, written, checksum] = [0, 0, 0];
 
   async function put(bytes: Uint8Array): Promise<void> {
-    await write(file, bytes);
+    await file.append(bytes);
     written += bytes.length;
     checksum = crc32(bytes, checksum);
   }
 
   async function begin(name: string, length: number): Promise<void> {
-    await write(file, localHeader({ name, offset: position, size: length, checksum: 0 }));
+    await file.append(localHeader({ name, offset: position, size: length, checksum: 0 }));
     [written, checksum] = [0, 0];
   }
 
@@ -73,17 +72,10 @@ export async function createImageArchive(
       await put(labelHeader);
       await put(bytesOf(labels));
       await end("arr_1.npy");
-      await write(file, directory(entries, position));
-      await file.sync();
-      await file.close();
-      await rename(temporary, path);
-      done = true;
+      await file.append(directory(entries, position));
+      await file.finish();
     },
-    async discard() {
-      if (done) return;
-      await file.close().catch(() => {});
-      await rm(temporary, { force: true });
-    },
+    discard: file.discard,
   };
 }
 
@@ -113,10 +105,10 @@ function writeCommon(
   bytes.writeUInt16LE(entry.extra, at + 24);
 }
 
-async function patchChecksum(file: FileHandle, { offset, checksum }: Entry): Promise<void> {
+async function patchChecksum(file: GrowingFile, { offset, checksum }: Entry): Promise<void> {
   const bytes = Buffer.alloc(4);
   bytes.writeUInt32LE(checksum);
-  await file.write(bytes, 0, 4, offset + 14);
+  await file.patch(bytes, offset + 14);
 }
 
 /** Central directory, zip64 end record, its locator, and the plain end record. */
