@@ -92,15 +92,21 @@ describe.each(["onnxruntime", "reference"] as const)("%s", (engine) => {
 
 it("refuses inputs that do not match", async () => {
   const run = (inputs: object) => double.run(inputs as never);
-  await expect(run({})).rejects.toThrow("input x: expected float32 [3], got nothing");
+  await expect(run({})).rejects.toThrow(
+    "input x: expected float32 [3], got nothing. given: no arrays",
+  );
+  await expect(run({ y: array(1) })).rejects.toThrow("got nothing. given: y");
   await expect(run({ x: array(1, 2) })).rejects.toThrow(
-    "input x: expected float32 [3], got float32 [2]",
+    "input x: expected float32 [3], got float32 [2]. compile again for other shapes",
   );
   await expect(run({ x: ndarray(Int32Array.of(1, 2, 3), [3], "int32") })).rejects.toThrow(
     "input x: expected float32 [3], got int32 [3]",
   );
+  await expect(run({ x: { ...array(1, 2), shape: [3] } })).rejects.toThrow(
+    "input x: expected float32 [3], got data of 2 elements",
+  );
   await expect(run({ x: array(1, 2, 3), extra: array(1) })).rejects.toThrow(
-    "input extra: the function was compiled without it",
+    "input extra: the function was compiled without it. leave it out; inputs are x",
   );
   await expect(run({ x: "text" })).rejects.toMatchObject({ code: "bad-input" });
 });
@@ -110,7 +116,37 @@ it("refuses targets that do not match the outputs", async () => {
   await expect(run({ y: array(1) })).rejects.toThrow(
     "into y: expected float32 [3], got float32 [1]",
   );
-  await expect(run({ w: array(1, 2, 3) })).rejects.toThrow("into w: expected no such output");
+  await expect(run({ w: array(1, 2, 3) })).rejects.toThrow(
+    "into w: expected no such output, got float32 [3]. outputs are y, z",
+  );
+});
+
+it("does not begin a run whose signal has fired, and stays usable", async () => {
+  const reason = new Error("enough");
+  const x = array(1, 2, 3);
+  const y = array(0, 0, 0);
+  const aborted = double.run({ x }, { into: { y }, signal: AbortSignal.abort(reason) });
+  await expect(aborted).rejects.toBe(reason);
+  expect(y).toEqual(array(0, 0, 0));
+  const controller = new AbortController();
+  const first = double.run({ x });
+  const second = double.run({ x }, { into: { y }, signal: controller.signal });
+  controller.abort(reason); // while the first is under way
+  await expect(second).rejects.toBe(reason);
+  expect((await first).y).toEqual(array(2, 4, 6));
+  expect(y).toEqual(array(0, 0, 0));
+  expect((await double.run({ x }, { signal: new AbortController().signal })).z).toEqual(
+    array(-1, -2, -3),
+  );
+});
+
+it("runs calls that overlap one after the other", async () => {
+  const y = array(0, 0, 0);
+  const runs = [1, 2, 3].map(async (n) => {
+    await double.run({ x: array(n, n, n) }, { into: { y } });
+    return y.data[0];
+  });
+  expect(await Promise.all(runs)).toEqual([2, 4, 6]);
 });
 
 it("refuses engines that do not exist or are not there", async () => {
@@ -147,6 +183,16 @@ it("refuses to run after dispose, which can be called twice", async () => {
   step.dispose();
   step.dispose();
   await expect(step.run(array(1, 2))).rejects.toThrow(/has been disposed/);
+});
+
+it("finishes the run under way when disposed, and refuses those that wait", async () => {
+  const step = await compile((x: Tensor) => tf.neg(x), spec([2]));
+  const underWay = step.run(array(1, 2));
+  const waiting = step.run(array(3, 4));
+  await Promise.resolve(); // the first one's turn comes
+  step.dispose();
+  expect(await underWay).toEqual(array(-1, -2));
+  await expect(waiting).rejects.toThrow(/has been disposed/);
 });
 
 it("saves a file that ONNX Runtime loads and runs", async () => {

@@ -1,7 +1,6 @@
 import { createRandom, type NdArray, ndarray, sizeOf } from "@aligntok/core";
 import type { Tensor } from "@tensorflow/tfjs-core";
 import { type Graph, spec } from "../src/index.ts";
-import { lowerToOnnx } from "../src/onnx/lower.ts";
 import { createOnnxSession } from "../src/run/onnx-session.ts";
 import { trace } from "../src/trace/trace.ts";
 
@@ -23,7 +22,7 @@ export async function execute(graph: Graph): Promise<number[][]> {
   for (const { name, value } of graph.inputs) {
     feeds.set(name, ndarray(random.normals(sizeOf(value.shape)), value.shape));
   }
-  const session = await createOnnxSession(lowerToOnnx(graph), graph, { threads: 1 });
+  const session = await createOnnxSession({ graph }, { threads: 1 });
   const outputs = await session.run(feeds, new Map());
   session.dispose();
   return [...outputs.values()].map(({ data }) => Array.from(data as Float32Array));

@@ -1,59 +1,51 @@
 import { writeFile } from "node:fs/promises";
-import { AlignTokError, check, type NdArray } from "@aligntok/core";
+import { check, type NdArray } from "@aligntok/core";
 import type { Tensor } from "@tensorflow/tfjs-core";
 import { type Graph, printGraph } from "../graph/graph.ts";
 import { lowerToOnnx } from "../onnx/lower.ts";
 import { optimize } from "../passes/index.ts";
 import { refuseNesting, trace } from "../trace/trace.ts";
-import {
-  isArrayLeaf,
-  type MapTree,
-  mapTree,
-  type TensorSpec,
-  type Tree,
-  visitTree,
-} from "../tree.ts";
+import { type MapTree, mapTree, type TensorSpec, type Tree } from "../tree.ts";
+import { matchInputs, matchTargets } from "./arguments.ts";
 import { type EngineName, requireEngine } from "./engines.ts";
 import { createOnnxSession } from "./onnx-session.ts";
 import { createReferenceSession } from "./reference-session.ts";
+import type { Program, SessionFactory, SessionOptions } from "./session.ts";
 
-export interface CompileOptions {
+export interface CompileOptions extends SessionOptions {
   /** What runs the graph. @default "onnxruntime" */
   readonly engine?: EngineName;
-  /** Threads within an operation. @default as many as the machine has cores */
-  readonly threads?: number;
 }
 
 export interface RunOptions {
   /** Arrays to be filled in place of new ones: any part of the tree of outputs. They may be views into a larger array. */
   readonly into?: unknown;
+  /** Rejects with the signal's reason: a run that has not begun does not begin. */
+  readonly signal?: AbortSignal;
 }
 
 /** A traced, optimised and loaded function. */
 export interface Compiled<In, Out> {
   /**
-   * Computes the outputs. Inputs may be views into a larger array and are not copied.
+   * Computes the outputs. Inputs may be views into a larger array and are not copied, so they must not change
+   * until the promise settles. Calls while another is under way wait for their turn.
    *
    * @throws AlignTokError `bad-input` when an input is missing, superfluous, or not of the compiled shape and
-   * type, when `into` does not match the outputs, and after `dispose`.
+   * type, when `into` does not match the outputs, and after `dispose`; the reason of `signal`.
    */
   run(inputs: In, options?: RunOptions): Promise<Out>;
   /** The optimised graph; `String(graph)` prints it. */
   readonly graph: Graph & { toString(): string };
   /** Writes the graph as an ONNX file, which netron.app shows. */
   save(path: string): Promise<void>;
-  /** Releases the engine's memory. A second call does nothing. */
+  /** Releases the engine's memory once a run under way has ended. A second call does nothing. */
   dispose(): void;
 }
 
-/** What sessions of every engine can do: run on named arrays. */
-export interface Session {
-  run(
-    feeds: ReadonlyMap<string, NdArray>,
-    into: ReadonlyMap<string, NdArray>,
-  ): Promise<ReadonlyMap<string, NdArray>>;
-  dispose(): void;
-}
+const sessionFactories: Readonly<Record<EngineName, SessionFactory>> = {
+  onnxruntime: createOnnxSession,
+  reference: createReferenceSession,
+};
 
 /**
  * Traces a pure function on tfjs tensors, gradients included, and compiles it for an engine.
@@ -75,68 +67,41 @@ export async function compile<S, Out>(
 ): Promise<Compiled<MapTree<S, TensorSpec, NdArray>, MapTree<Out, Tensor, NdArray<"float32">>>> {
   refuseNesting();
   const engine = await requireEngine(options.engine ?? "onnxruntime");
-  const { graph: traced, outputNames } = trace(
-    fn as (inputs: never) => unknown,
-    inputSpec as Tree<TensorSpec>,
-  );
+  const source = { fn: fn as Program["fn"], inputSpec: inputSpec as Tree<TensorSpec> };
+  const { graph: traced, outputNames } = trace(source.fn, source.inputSpec);
   const graph = optimize(traced);
-  const session: Session =
-    engine === "reference"
-      ? createReferenceSession(fn as (inputs: never) => unknown, inputSpec as Tree<TensorSpec>)
-      : await createOnnxSession(lowerToOnnx(graph), graph, options);
+  const session = await sessionFactories[engine]({ ...source, graph }, options);
   const isName = (x: unknown): x is string => typeof x === "string";
   let disposed = false;
+  const checkUsable = () =>
+    check(!disposed, "run: the compiled function has been disposed. compile it again");
+  let queue: Promise<unknown> = Promise.resolve(); // settles with the last run, and never rejects
 
   return {
     graph: Object.assign(Object.create({ toString: () => printGraph(graph) }), graph),
-    async run(inputs, { into } = {}) {
-      check(!disposed, "run: the compiled function has been disposed. compile it again");
+    async run(inputs, { into, signal } = {}) {
+      checkUsable();
+      signal?.throwIfAborted();
       const feeds = matchInputs(graph, inputs);
-      const targets = new Map<string, NdArray>();
-      if (into !== undefined) {
-        visitTree(into, isArrayLeaf, (array, path) => targets.set(`out:${path}`, array as NdArray));
-        checkTargets(graph, targets);
-      }
-      const outputs = await session.run(feeds, targets);
+      const targets = matchTargets(graph, into);
+      const outputs = await inTurn(() => {
+        checkUsable();
+        signal?.throwIfAborted();
+        return session.run(feeds, targets, signal);
+      });
       return mapTree(outputNames, isName, (name) => outputs.get(name)!) as never;
     },
     save: (path) => writeFile(path, lowerToOnnx(graph)),
     dispose() {
-      if (!disposed) session.dispose();
+      if (disposed) return;
       disposed = true;
+      void queue.then(() => session.dispose());
     },
   };
-}
 
-function matchInputs(graph: Graph, inputs: unknown): Map<string, NdArray> {
-  const feeds = new Map<string, NdArray>();
-  visitTree(inputs, isArrayLeaf, (array, path) => feeds.set(path || "input", array as NdArray));
-  for (const { name, value } of graph.inputs) {
-    const array = feeds.get(name);
-    if (array?.dtype === value.dtype && array.shape.join() === value.shape.join()) continue;
-    const got = array ? `${array.dtype} [${array.shape}]` : "nothing";
-    throw new AlignTokError(
-      "bad-input",
-      `input ${name}: expected ${value.dtype} [${value.shape}], got ${got}`,
-    );
-  }
-  if (feeds.size !== graph.inputs.length) {
-    const known = new Set(graph.inputs.map(({ name }) => name));
-    const extra = [...feeds.keys()].find((name) => !known.has(name));
-    throw new AlignTokError("bad-input", `input ${extra}: the function was compiled without it`);
-  }
-  return feeds;
-}
-
-function checkTargets(graph: Graph, targets: ReadonlyMap<string, NdArray>): void {
-  const outputs = new Map(graph.outputs.map(({ name, value }) => [name, value]));
-  for (const [name, array] of targets) {
-    const value = outputs.get(name);
-    if (value?.dtype === array.dtype && value.shape.join() === array.shape.join()) continue;
-    const wanted = value ? `${value.dtype} [${value.shape}]` : "no such output";
-    throw new AlignTokError(
-      "bad-input",
-      `into ${name.slice(4)}: expected ${wanted}, got ${array.dtype} [${array.shape}]`,
-    );
+  function inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const done = queue.then(work);
+    queue = done.catch(() => {}); // the caller of that run has its error
+    return done;
   }
 }

@@ -1,19 +1,18 @@
 import { availableParallelism } from "node:os";
 import { AlignTokError, type NdArray } from "@aligntok/core";
 import type { InferenceSession, Tensor } from "onnxruntime-node";
-import type { Graph } from "../graph/graph.ts";
-import type { CompileOptions, Session } from "./compile.ts";
+import { lowerToOnnx } from "../onnx/lower.ts";
+import type { Program, Session, SessionOptions } from "./session.ts";
 
-/** Loads a model into ONNX Runtime's CPU engine. The native library is loaded only here, not on import. */
+/** Loads a graph into ONNX Runtime's CPU engine. The native library is loaded only here, not on import. */
 export async function createOnnxSession(
-  model: Uint8Array,
-  graph: Graph,
-  { threads = availableParallelism() }: CompileOptions,
+  { graph }: Pick<Program, "graph">,
+  { threads = availableParallelism() }: SessionOptions,
 ): Promise<Session> {
   const ort = await import("onnxruntime-node");
   const toTensor = ({ dtype, shape, data }: NdArray): Tensor =>
     new ort.Tensor(dtype as "float32", data as Float32Array, shape);
-  const session = await createSession(ort.InferenceSession, model, {
+  const session = await createSession(ort.InferenceSession, lowerToOnnx(graph), {
     executionProviders: ["cpu"],
     intraOpNumThreads: threads,
     interOpNumThreads: 1,

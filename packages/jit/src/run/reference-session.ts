@@ -1,18 +1,15 @@
 import type { NdArray } from "@aligntok/core";
 import { type Tensor, tensor, tidy } from "@tensorflow/tfjs-core";
-import { isArrayLeaf, isTensor, mapTree, type TensorSpec, type Tree, visitTree } from "../tree.ts";
-import type { Session } from "./compile.ts";
+import { isArrayLeaf, isTensor, mapTree, visitTree } from "../tree.ts";
+import type { Program, Session } from "./session.ts";
 
 /** Calls the function itself on the active tfjs backend: slow on the CPU backend, and what engines are compared with. */
-export function createReferenceSession(
-  fn: (inputs: never) => unknown,
-  inputSpecs: Tree<TensorSpec>,
-): Session {
+export async function createReferenceSession({ fn, inputSpec }: Program): Promise<Session> {
   return {
     async run(feeds, into) {
       const results = new Map<string, NdArray>();
       tidy(() => {
-        const inputs = mapTree(inputSpecs, isArrayLeaf, (_, path) => {
+        const inputs = mapTree(inputSpec, isArrayLeaf, (_, path) => {
           const { data, shape, dtype } = feeds.get(path || "input")!;
           return tensor(data as Float32Array, [...shape], dtype as "float32");
         });

@@ -1,0 +1,31 @@
+import type { NdArray } from "@aligntok/core";
+import type { Graph } from "../graph/graph.ts";
+import type { TensorSpec, Tree } from "../tree.ts";
+
+/** What an engine is given to run: the optimised graph, and the function that it was traced from. */
+export interface Program {
+  readonly graph: Graph;
+  readonly fn: (inputs: never) => unknown;
+  readonly inputSpec: Tree<TensorSpec>;
+}
+
+/** What sessions of every engine can do: run on arrays under the names that the graph gives them. */
+export interface Session {
+  /** Never called before the call before it has settled. Arrays of `into` are filled, and given back. */
+  run(
+    feeds: ReadonlyMap<string, NdArray>,
+    into: ReadonlyMap<string, NdArray>,
+    signal?: AbortSignal,
+  ): Promise<ReadonlyMap<string, NdArray>>;
+  /** Called once, and never while a run is under way. */
+  dispose(): void;
+}
+
+/** Loads a program into an engine. */
+export type SessionFactory = (program: Program, options: SessionOptions) => Promise<Session>;
+
+/** The part of `CompileOptions` that is the engine's to heed, or to refuse. */
+export interface SessionOptions {
+  /** Threads within an operation. @default as many as the machine has cores */
+  readonly threads?: number;
+}
