@@ -12,6 +12,7 @@ import {
   averagePool2d,
   compile,
   conv2d,
+  convTranspose2d,
   gelu,
   groupNorm,
   layerNorm,
@@ -75,13 +76,32 @@ const conv = (
   stride: number,
   padding: number | [number, number, number, number],
   dilation = 1,
+  groups = 1,
 ): Case => ({
-  name: `conv2d ${kernel} stride ${stride} padding ${padding} dilation ${dilation}`,
-  fn: (x, w, b) => conv2d(x!, w!, { bias: b!, stride, padding, dilation }),
+  name: `conv2d ${kernel} stride ${stride} padding ${padding} dilation ${dilation} groups ${groups}`,
+  fn: (x, w, b) => conv2d(x!, w!, { bias: b!, stride, padding, dilation, groups }),
   shapes: (r) => {
-    const x = [1 + r.integer(2), 1 + r.integer(3), 5 + r.integer(4), 5 + r.integer(4)];
-    const o = 1 + r.integer(3);
-    return [x, [o, x[1]!, ...kernel], [o]];
+    const c = 1 + r.integer(3);
+    const o = groups * (1 + r.integer(3));
+    return [
+      [1 + r.integer(2), groups * c, 5 + r.integer(4), 5 + r.integer(4)],
+      [o, c, ...kernel],
+      [o],
+    ];
+  },
+});
+
+const convTransposed = (
+  stride: number,
+  padding: number,
+  outputPadding: number,
+  groups: number,
+): Case => ({
+  name: `convTranspose2d stride ${stride} padding ${padding}, ${outputPadding} groups ${groups}`,
+  fn: (x, w, b) => convTranspose2d(x!, w!, { bias: b!, stride, padding, outputPadding, groups }),
+  shapes: (r) => {
+    const [c, o] = [groups * (1 + r.integer(2)), 1 + r.integer(3)];
+    return [[1 + r.integer(2), c, 2 + r.integer(3), 2 + r.integer(3)], [c, o, 3, 3], [o * groups]];
   },
 });
 
@@ -414,6 +434,14 @@ const cases: Case[] = [
   conv([3, 3], 1, 1, 2),
   conv([2, 3], 1, [2, 0, 1, 3], 2),
   conv([2, 2], 2, 1, 3),
+  conv([3, 3], 1, 1, 1, 2),
+  conv([3, 2], 2, [0, 1, 1, 0], 1, 3),
+  conv([2, 3], 1, 2, 2, 2),
+  conv([1, 1], 1, 0, 1, 2),
+  convTransposed(1, 0, 0, 1),
+  convTransposed(2, 1, 1, 1),
+  convTransposed(2, 0, 0, 2),
+  convTransposed(1, 1, 0, 2),
   { name: "upsampleNearest2x", fn: (x) => upsampleNearest2x(x!), shapes: (r) => [images(r)] },
   { name: "averagePool2d", fn: (x) => averagePool2d(x!, 2), shapes: (r) => [images(r)] },
   { name: "maxPool2d", fn: (x) => maxPool2d(x!, 2), shapes: (r) => [images(r)] },

@@ -4,14 +4,15 @@
  */
 import type { Value } from "../graph/graph.ts";
 import type { ConvAttributes } from "../primitives/conv.ts";
-import type { OnnxBuilder } from "./builder.ts";
+import { MICROSOFT, type OnnxBuilder } from "./builder.ts";
 import type { Lowering } from "./lower.ts";
 
 type Image = readonly [number, number, number, number];
 
 export function onnxConvAttributes(attributes: object, weight: Value) {
-  const { stride, padding, dilation } = attributes as ConvAttributes;
+  const { stride, padding, dilation, groups } = attributes as ConvAttributes;
   return {
+    group: groups,
     kernel_shape: weight.shape.slice(2),
     strides: [stride, stride],
     pads: [...padding],
@@ -28,18 +29,25 @@ export const lowerInputGradient: Lowering = (
   [dy, weight],
   builder,
 ) => {
-  const { stride, padding, dilation, shape } = attributes as ConvAttributes & { shape: Image };
-  const [kh, kw] = weightValue!.shape.slice(2) as [number, number];
+  const { stride, padding, dilation, groups, shape } = attributes as ConvAttributes & {
+    shape: Image;
+  };
+  const [, , kh, kw] = weightValue!.shape as Image;
   const [top, left, bottom, right] = padding;
   const reach = [dilation * (kh - 1), dilation * (kw - 1)] as const;
   const mirrored = [reach[0] - top, reach[1] - left, reach[0] - bottom, reach[1] - right];
   if (stride === 1 && mirrored.every((pad) => pad >= 0)) {
-    return builder.add("Conv", [dy, turned(weight!, kh * kw > 1, builder)], {
-      kernel_shape: [kh, kw],
-      strides: [1, 1],
-      pads: mirrored,
-      dilations: [dilation, dilation],
-    });
+    return builder.add(
+      "Conv",
+      [dy, turned(weight!, weightValue!.shape as Image, groups, builder)],
+      {
+        group: groups,
+        kernel_shape: [kh, kw],
+        strides: [1, 1],
+        pads: mirrored,
+        dilations: [dilation, dilation],
+      },
+    );
   }
   // Rows and columns at the end that no window of the forward pass reached.
   const rest = [2, 3].map(
@@ -48,6 +56,7 @@ export const lowerInputGradient: Lowering = (
       ((dyValue!.shape[axis]! - 1) * stride - (padding[i]! + padding[i + 2]!) + reach[i]! + 1),
   );
   return builder.add("ConvTranspose", [dy, weight], {
+    group: groups,
     kernel_shape: [kh, kw],
     strides: [stride, stride],
     pads: [...padding],
@@ -56,10 +65,22 @@ export const lowerInputGradient: Lowering = (
   });
 };
 
-/** (O, I, kh, kw) to (I, O, kh, kw), upside down and left to right. */
-function turned(weight: string, spatial: boolean, builder: OnnxBuilder): string {
-  const swapped = builder.add("Transpose", [weight], { perm: [1, 0, 2, 3] });
-  if (!spatial) return swapped;
+/** (O, I, kh, kw) to (I, O, kh, kw), upside down and left to right; with groups, each of them by itself. */
+function turned(
+  weight: string,
+  [o, i, kh, kw]: Image,
+  groups: number,
+  builder: OnnxBuilder,
+): string {
+  let swapped: string;
+  if (groups === 1) {
+    swapped = builder.add("Transpose", [weight], { perm: [1, 0, 2, 3] });
+  } else {
+    const split = flatten(weight, [groups, o / groups, i, kh, kw], builder);
+    const inner = builder.add("Transpose", [split], { perm: [0, 2, 1, 3, 4] });
+    swapped = flatten(inner, [groups * i, o / groups, kh, kw], builder);
+  }
+  if (kh * kw === 1) return swapped;
   const back = builder.ints([-1, -1]);
   const end = builder.ints([-(2 ** 53), -(2 ** 53)]);
   return builder.add("Slice", [swapped, back, end, builder.ints([2, 3]), back]);
@@ -77,10 +98,11 @@ export const lowerWeightGradient: Lowering = (
   [dy, x],
   builder,
 ) => {
-  const { stride, padding, dilation } = attributes as ConvAttributes;
-  const [n, c, h, w] = xValue!.shape as Image;
-  const [, o, oh, ow] = dyValue!.shape as Image;
+  const { stride, padding, dilation, groups } = attributes as ConvAttributes;
+  const [n, channels, h, w] = xValue!.shape as Image;
+  const [, outputs, oh, ow] = dyValue!.shape as Image;
   const [, , kh, kw] = dw!.shape as Image;
+  const [o, c] = [outputs / groups, channels / groups];
   const [top, left, bottom, right] = padding;
   const [ph, pw] = [h + top + bottom, w + left + right];
   const source = pad(channelsFirst(x!, builder), padding, builder); // (C, N, ph, pw)
@@ -123,10 +145,30 @@ export const lowerWeightGradient: Lowering = (
     [b, k]: readonly [string, number],
     { length, split }: { readonly length: number; readonly split: readonly number[] },
   ): string {
+    if (groups > 1) return groupProduct(a, b, { length, split });
     const matrices = [flatten(a, [m, length], builder), flatten(b, [k, length], builder)];
     const total = builder.add("Gemm", matrices, { transB: 1 });
     const ordered = builder.add("Transpose", [flatten(total, split, builder)], {
       perm: [1, 3, 0, 2],
+    });
+    return flatten(ordered, dw!.shape, builder);
+  }
+
+  /** The same with the channels of a and b in groups: one product for each, (O, C, kh, kw) with the groups within O. */
+  function groupProduct(
+    a: string,
+    b: string,
+    { length, split }: { readonly length: number; readonly split: readonly number[] },
+  ): string {
+    const [rows, , columns] = split as [number, number, number];
+    const matrices = [[a, rows, o] as const, [b, columns, c] as const].map(([x, taps, size]) => {
+      const parts = flatten(x, [taps, groups, size, length], builder);
+      const first = builder.add("Transpose", [parts], { perm: [1, 0, 2, 3] });
+      return flatten(first, [groups, taps * size, length], builder);
+    });
+    const total = builder.add("FusedMatMul", matrices, { transB: 1 }, { domain: MICROSOFT });
+    const ordered = builder.add("Transpose", [flatten(total, [groups, ...split], builder)], {
+      perm: [0, 2, 4, 1, 3],
     });
     return flatten(ordered, dw!.shape, builder);
   }

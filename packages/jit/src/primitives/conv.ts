@@ -14,6 +14,13 @@ export interface Conv2dOptions {
   readonly padding?: number | readonly [number, number, number, number];
   /** Distance between the taps of the kernel. @default 1 */
   readonly dilation?: number;
+  /** Channels are divided into so many groups, each convolved by itself; as many as channels: depthwise. @default 1 */
+  readonly groups?: number;
+}
+
+export interface ConvTranspose2dOptions extends Conv2dOptions {
+  /** Rows and columns added at the bottom and right, where several sizes have the same number of strides. @default 0 */
+  readonly outputPadding?: number;
 }
 
 /** Attributes of the three convolution kernels. */
@@ -21,6 +28,7 @@ export interface ConvAttributes extends Attributes {
   readonly stride: number;
   readonly padding: readonly [number, number, number, number];
   readonly dilation: number;
+  readonly groups: number;
 }
 
 const none = [0, 0] as [number, number];
@@ -57,6 +65,21 @@ function gather(weight: Tensor, dilation: number): Tensor {
     : tf.stridedSlice(weight, [0, 0, 0, 0], weight.shape, [1, 1, dilation, dilation]);
 }
 
+/** `one` for each group of channels (on the given axes of both), joined along an axis. */
+function inGroups(
+  groups: number,
+  [a, axisOfA]: readonly [Tensor, number],
+  [b, axisOfB]: readonly [Tensor, number],
+  { join, one }: { readonly join: number; readonly one: (a: Tensor, b: Tensor) => Tensor },
+): Tensor {
+  if (groups === 1) return one(a, b);
+  const bs = tf.split(b, groups, axisOfB);
+  return tf.concat(
+    tf.split(a, groups, axisOfA).map((part, i) => one(part, bs[i]!)),
+    join,
+  );
+}
+
 function outputSize(
   size: number,
   kernel: number,
@@ -66,7 +89,7 @@ function outputSize(
   return Math.floor((size + pads - dilation * (kernel - 1) - 1) / stride) + 1;
 }
 
-const convolve = definePrimitive("Conv2d", {
+const convolve: ReturnType<typeof definePrimitive> = definePrimitive("Conv2d", {
   inputs: ["x", "weight", "bias?"],
   infer: ([x, weight], attributes) => {
     const a = attributes as ConvAttributes;
@@ -82,10 +105,12 @@ const convolve = definePrimitive("Conv2d", {
     return { shape: [n, o, ...size], dtype: "float32" };
   },
   reference: ({ x, weight, bias }, attributes) => {
-    const { stride, padding, dilation } = attributes as ConvAttributes;
-    const image = toNhwc(padSpace(x!, padding));
-    const y = tf.conv2d(image, toHwio(spread(weight!, dilation)), stride, "valid");
-    return toNchw(bias ? tf.add(y, bias) : y);
+    const { stride, padding, dilation, groups } = attributes as ConvAttributes;
+    const y = inGroups(groups, [padSpace(x!, padding), 1], [spread(weight!, dilation), 0], {
+      join: 1,
+      one: (image, w) => toNchw(tf.conv2d(toNhwc(image), toHwio(w), stride, "valid")),
+    });
+    return bias ? tf.add(y, tf.reshape(bias, [1, -1, 1, 1])) : y;
   },
   gradient: {
     inputsToSave: ["x", "weight"],
@@ -108,62 +133,156 @@ const convolve = definePrimitive("Conv2d", {
   },
 });
 
-const convolveInputGradient = definePrimitive("Conv2dInputGradient", {
+type Shaped = ConvAttributes & { readonly shape: readonly [number, number, number, number] };
+
+// Each of the three products is linear in both of its factors, so that the other two are its gradients.
+const convolveInputGradient: typeof convolve = definePrimitive("Conv2dInputGradient", {
   inputs: ["dy", "weight"],
   infer: (_, { shape }) => ({ shape: shape as number[], dtype: "float32" }),
   reference: ({ dy, weight }, attributes) => {
-    const { stride, padding, dilation, shape } = attributes as ConvAttributes & { shape: number[] };
-    const [n, c, h, w] = shape as [number, number, number, number];
+    const { stride, padding, dilation, groups, shape } = attributes as Shaped;
+    const [n, c, h, w] = shape;
     const [top, left, bottom, right] = padding;
-    const filled = tf.conv2dTranspose(
-      toNhwc(dy!),
-      toHwio(spread(weight!, dilation)),
-      [n, h + top + bottom, w + left + right, c],
-      stride,
-      "valid",
-    );
-    return tf.slice(toNchw(filled), [0, 0, top, left], [n, c, h, w]);
+    const size = [n, h + top + bottom, w + left + right, c / groups] as [
+      number,
+      number,
+      number,
+      number,
+    ];
+    const filled = inGroups(groups, [dy!, 1], [spread(weight!, dilation), 0], {
+      join: 1,
+      one: (slope, w) =>
+        toNchw(tf.conv2dTranspose(toNhwc(slope), toHwio(w), size, stride, "valid")),
+    });
+    return tf.slice(filled, [0, 0, top, left], [n, c, h, w]);
+  },
+  gradient: {
+    inputsToSave: ["dy", "weight"],
+    gradFunc: (d, saved, attributes) => {
+      const [dy, weight] = saved as [Tensor, Tensor];
+      const dx = d as Tensor;
+      return {
+        dy: () => convolve({ x: dx, weight }, attributes)[0]!,
+        weight: () =>
+          convolveWeightGradient({ dy, x: dx }, { ...attributes, shape: weight.shape })[0]!,
+      };
+    },
   },
 });
 
-const convolveWeightGradient = definePrimitive("Conv2dWeightGradient", {
+const convolveWeightGradient: typeof convolve = definePrimitive("Conv2dWeightGradient", {
   inputs: ["dy", "x"],
   infer: (_, { shape }) => ({ shape: shape as number[], dtype: "float32" }),
   reference: ({ dy, x }, attributes) => {
-    const { stride, padding, dilation, shape } = attributes as ConvAttributes & { shape: number[] };
-    const [o, i, kh, kw] = shape as [number, number, number, number];
-    const gradient = tf.engine().runKernel(
-      "Conv2DBackpropFilter",
-      { x: toNhwc(padSpace(x!, padding)), dy: toNhwc(dy!) },
-      {
-        strides: [stride, stride],
-        pad: "valid",
-        dataFormat: "NHWC",
-        dimRoundingMode: null as never,
-        filterShape: [dilation * (kh - 1) + 1, dilation * (kw - 1) + 1, i, o],
-      },
-    ) as Tensor;
-    return gather(toOihw(gradient), dilation);
+    const { stride, padding, dilation, groups, shape } = attributes as Shaped;
+    const [o, i, kh, kw] = shape;
+    const filterShape = [dilation * (kh - 1) + 1, dilation * (kw - 1) + 1, i, o / groups];
+    const gradient = inGroups(groups, [dy!, 1], [padSpace(x!, padding), 1], {
+      join: 0,
+      one: (slope, image) =>
+        toOihw(
+          tf.engine().runKernel(
+            "Conv2DBackpropFilter",
+            { x: toNhwc(image), dy: toNhwc(slope) },
+            {
+              strides: [stride, stride],
+              pad: "valid",
+              dataFormat: "NHWC",
+              dimRoundingMode: null as never,
+              filterShape,
+            },
+          ) as Tensor,
+        ),
+    });
+    return gather(gradient, dilation);
+  },
+  gradient: {
+    inputsToSave: ["dy", "x"],
+    gradFunc: (d, saved, attributes) => {
+      const [dy, x] = saved as [Tensor, Tensor];
+      const weight = d as Tensor;
+      return {
+        dy: () => convolve({ x, weight }, attributes)[0]!,
+        x: () => convolveInputGradient({ dy, weight }, { ...attributes, shape: x.shape })[0]!,
+      };
+    },
   },
 });
+
+const sidesOf = (padding: NonNullable<Conv2dOptions["padding"]>) =>
+  typeof padding === "number" ? [padding, padding, padding, padding] : [...padding];
 
 /**
  * Two-dimensional convolution (cross-correlation, as everywhere in deep learning).
  *
- * @param x `(N, I, H, W)` @param weight `(O, I, kh, kw)`
+ * @param x `(N, I, H, W)` @param weight `(O, I / groups, kh, kw)`
  * @returns `(N, O, H', W')` with H' = floor((H + pads - dilation (kh - 1) - 1) / stride) + 1
  */
 export function conv2d(x: Tensor, weight: Tensor, options: Conv2dOptions = {}): Tensor {
-  const { bias, stride = 1, padding = 0, dilation = 1 } = options;
+  const { bias, stride = 1, padding = 0, dilation = 1, groups = 1 } = options;
   check(
-    x.rank === 4 && weight.rank === 4 && x.shape[1] === weight.shape[1],
+    x.rank === 4 && weight.rank === 4 && x.shape[1] === weight.shape[1]! * groups,
     () =>
-      `conv2d: expected (N, I, H, W) and (O, I, kh, kw), got [${x.shape}] and [${weight.shape}]`,
+      `conv2d: expected (N, I, H, W) and (O, I / ${groups}, kh, kw), got [${x.shape}] and [${weight.shape}]`,
+  );
+  check(
+    weight.shape[0]! % groups === 0,
+    () => `conv2d: expected a multiple of ${groups} groups of outputs, got ${weight.shape[0]}`,
   );
   check(
     !bias || bias.shape.join() === String(weight.shape[0]),
     () => `conv2d: expected bias [${weight.shape[0]}], got [${bias?.shape}]`,
   );
-  const sides = typeof padding === "number" ? [padding, padding, padding, padding] : [...padding];
-  return convolve({ x, weight, bias }, { stride, padding: sides, dilation })[0]!;
+  const attributes = { stride, padding: sidesOf(padding), dilation, groups };
+  return convolve({ x, weight, bias }, attributes)[0]!;
+}
+
+/**
+ * Transposed convolution, the gradient of `conv2d` by its input, like torch.nn.functional.conv_transpose2d.
+ *
+ * @param x `(N, I, H, W)` @param weight `(I, O / groups, kh, kw)`
+ * @returns `(N, O, H', W')` with H' = (H - 1) stride - pads + dilation (kh - 1) + outputPadding + 1
+ */
+export function convTranspose2d(
+  x: Tensor,
+  weight: Tensor,
+  options: ConvTranspose2dOptions = {},
+): Tensor {
+  const { bias, stride = 1, padding = 0, dilation = 1, groups = 1, outputPadding = 0 } = options;
+  check(
+    x.rank === 4 &&
+      weight.rank === 4 &&
+      x.shape[1] === weight.shape[0]! &&
+      x.shape[1]! % groups === 0,
+    () =>
+      `convTranspose2d: expected (N, I, H, W) and (I, O / ${groups}, kh, kw), got [${x.shape}] and [${weight.shape}]`,
+  );
+  check(
+    outputPadding >= 0 && outputPadding < Math.max(stride, dilation),
+    () =>
+      `convTranspose2d: expected outputPadding below stride or dilation, got ${outputPadding} with ${stride} and ${dilation}`,
+  );
+  const outputs = weight.shape[1]! * groups;
+  check(
+    !bias || bias.shape.join() === String(outputs),
+    () => `convTranspose2d: expected bias [${outputs}], got [${bias?.shape}]`,
+  );
+  const sides = sidesOf(padding) as [number, number, number, number];
+  const size = [2, 3].map(
+    (axis, i) =>
+      (x.shape[axis]! - 1) * stride -
+      (sides[i]! + sides[i + 2]!) +
+      dilation * (weight.shape[axis]! - 1) +
+      outputPadding +
+      1,
+  );
+  check(
+    Math.min(...size) > 0,
+    () => `convTranspose2d: expected an image that outlasts its padding, got [${x.shape}]`,
+  );
+  const y = convolveInputGradient(
+    { dy: x, weight },
+    { stride, padding: sides, dilation, groups, shape: [x.shape[0]!, outputs, ...size] },
+  )[0]!;
+  return bias ? tf.add(y, tf.reshape(bias, [1, outputs, 1, 1])) : y;
 }

@@ -1,6 +1,11 @@
 export { gelu, silu } from "./activation.ts";
 export { attention } from "./attention.ts";
-export { type Conv2dOptions, conv2d } from "./conv.ts";
+export {
+  type Conv2dOptions,
+  type ConvTranspose2dOptions,
+  conv2d,
+  convTranspose2d,
+} from "./conv.ts";
 export { type GroupNormOptions, groupNorm } from "./group-norm.ts";
 export { linear } from "./linear.ts";
 export { layerNorm, rmsNorm } from "./norm.ts";
