@@ -1,6 +1,6 @@
 /** A network applied to rows of any number, in batches: what encode, decode and features share. */
 import { check, type NdArray, type Parameters, rows } from "@aligntok/core";
-import { compile, spec, specOf } from "@aligntok/jit";
+import { jit } from "@aligntok/jit";
 import type { TensorParameters } from "@aligntok/nn";
 import type { Tensor } from "@tensorflow/tfjs-core";
 
@@ -23,7 +23,7 @@ export interface RowFunction {
   dispose(): void;
 }
 
-/** Compiles `apply` at the first batch of each shape. */
+/** Compiles `apply` when the first batch of a shape comes. */
 export function createRowFunction(
   apply: (params: TensorParameters, x: Tensor) => Tensor,
   { batchSize = 8, ...engine }: RowFunctionOptions,
@@ -32,12 +32,10 @@ export function createRowFunction(
     Number.isInteger(batchSize) && batchSize >= 1,
     () => `batchSize: expected a positive whole number, got ${batchSize}`,
   );
-  const graphs = new Map<string, ReturnType<typeof compileFor>>();
-
-  function compileFor(weights: Parameters, shape: readonly number[]) {
-    const inputs = { params: specOf(weights), x: spec(shape) };
-    return compile(({ params, x }) => apply(params, x), inputs, engine);
-  }
+  const graph = jit(
+    ({ params, x }: { params: TensorParameters; x: Tensor }) => apply(params, x),
+    engine,
+  );
 
   return {
     async run(weights, inputs, outputs) {
@@ -47,20 +45,11 @@ export function createRowFunction(
         const left = count - start;
         const size = left >= batchSize ? batchSize : 2 ** Math.floor(Math.log2(left));
         const x = inputs(start, start + size);
-        const key = x.shape.join("x");
-        const graph = graphs.get(key) ?? compileFor(weights, x.shape);
-        graphs.set(key, graph);
-        graph.catch(() => graphs.delete(key));
         const into = rows(outputs, start, start + size);
-        await (await graph).run({ params: weights, x }, { into });
+        await graph({ params: weights, x }, { into });
         start += size;
       }
     },
-    dispose() {
-      for (const graph of graphs.values()) {
-        graph.then((compiled) => compiled.dispose()).catch(() => {}); // its error was already thrown to the caller
-      }
-      graphs.clear();
-    },
+    dispose: graph.dispose,
   };
 }

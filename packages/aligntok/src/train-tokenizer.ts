@@ -7,7 +7,7 @@ import {
   type Parameters,
   type Random,
 } from "@aligntok/core";
-import { compile, specOf } from "@aligntok/jit";
+import { jit } from "@aligntok/jit";
 import {
   assignParameters,
   computeClipScale,
@@ -129,29 +129,19 @@ export async function trainStage(
       ? createJudge(judgeOption, previous.discriminator, createRandom(seed, stage, "discriminator"))
       : undefined;
 
-  const graphs = new Map<string, ReturnType<typeof compileFor>>();
-
-  /** The step for these inputs; without a discriminator among them, its branch is not built. */
-  function compileFor(inputs: ArrayInputs) {
-    const stepFunction = createStageStep({
-      ...lossOptions(options),
-      tokenizer: previous.config,
-      ...(inputs.discriminator && judgeOption && { discriminator: judgeOption }),
-    });
-    return compile((given) => stepFunction(given as StageInputs), specOf(inputs), {
+  /** Without a discriminator among the inputs, its branch is not built. */
+  const graph = jit(
+    (given: StageInputs) =>
+      createStageStep({
+        ...lossOptions(options),
+        tokenizer: previous.config,
+        ...(given.discriminator && judgeOption && { discriminator: judgeOption }),
+      })(given),
+    {
       ...(options.engine && { engine: options.engine }),
       ...(options.threads && { threads: options.threads }),
-    });
-  }
-
-  function graphFor(inputs: ArrayInputs): ReturnType<typeof compileFor> {
-    const key = Object.entries(inputs)
-      .map(([name, value]) => (isArray(value) ? `${name} ${value.shape.join("x")}` : name))
-      .join();
-    const graph = graphs.get(key) ?? compileFor(inputs);
-    graphs.set(key, graph);
-    return graph;
-  }
+    },
+  );
 
   /** Weights that a batch does not stand in for. */
   function constantsFor({
@@ -175,8 +165,7 @@ export async function trainStage(
       ...(batch.features && stage === "latent" && { features: batch.features }),
       ...(batch.latents && stage !== "latent" && { latents: toTokens(batch.latents) }),
     };
-    const graph = await graphFor(inputs);
-    const outputs = await graph.run(inputs, {
+    const outputs = await graph(inputs, {
       into: {
         gradients: gradients.views,
         ...(judging && { discriminatorGradients: judging.gradients.views }),
@@ -229,7 +218,7 @@ export async function trainStage(
       ...loopOptions(options),
     });
   } finally {
-    for (const graph of graphs.values()) graph.then((it) => it.dispose()).catch(() => {});
+    graph.dispose();
   }
   const discriminator = judge?.inputs() ?? previous.discriminator;
   return {
@@ -285,10 +274,6 @@ interface ArrayInputs {
   readonly images: NdArray<"float32">;
   readonly features?: NdArray<"float32">;
   readonly latents?: NdArray<"float32">;
-}
-
-function isArray(value: unknown): value is NdArray {
-  return typeof value === "object" && value !== null && "dtype" in value && "data" in value;
 }
 
 /** `(N, h, w, d)` to `(N, T, d)`, the same memory. */

@@ -1,12 +1,12 @@
 import { check, type Denoiser, ndarray, type Parameters } from "@aligntok/core";
-import { compile, type EngineName, spec, specOf } from "@aligntok/jit";
+import { type EngineName, jit } from "@aligntok/jit";
 import * as tf from "@tensorflow/tfjs-core";
 import { checkParameters } from "./diffusion-model.ts";
 import { applyLightningDit, type LightningDitConfig } from "./lightningdit.ts";
 
 /** A denoiser that holds compiled graphs. */
 export interface CompiledDenoiser extends Denoiser {
-  /** Releases the compiled graphs; later calls fail. */
+  /** Releases the compiled graphs; a later call compiles again. */
   dispose(): void;
 }
 
@@ -28,24 +28,17 @@ export function createDenoiser(
 ): CompiledDenoiser {
   checkParameters(config, params, "createDenoiser");
   const { inputSize: side, inChannels: channels } = config;
-  const compiled = new Map<number, ReturnType<typeof compileFor>>();
-
-  function compileFor(count: number) {
-    return compile(
-      ({ params, latents, times, labels }) => {
-        const x = tf.transpose(latents, [0, 3, 1, 2]); // (B,C,S,S)
-        const velocity = applyLightningDit(config, params, x, times, labels);
-        return tf.transpose(velocity, [0, 2, 3, 1]);
-      },
-      {
-        params: specOf(params),
-        latents: spec([count, side, side, channels]),
-        times: spec([count]),
-        labels: spec([count], "int32"),
-      },
-      options,
-    );
+  interface Inputs {
+    readonly params: Readonly<Record<string, tf.Tensor>>;
+    readonly latents: tf.Tensor;
+    readonly times: tf.Tensor;
+    readonly labels: tf.Tensor;
   }
+  const graph = jit(({ params, latents, times, labels }: Inputs) => {
+    const x = tf.transpose(latents, [0, 3, 1, 2]); // (B,C,S,S)
+    const velocity = applyLightningDit(config, params, x, times, labels);
+    return tf.transpose(velocity, [0, 2, 3, 1]);
+  }, options);
 
   return {
     nullLabel: config.classes,
@@ -56,22 +49,13 @@ export function createDenoiser(
         () =>
           `denoiser: expected latents [${[count, side, side, channels]}] and ${count} labels, got [${latents.shape}] and ${labels.length}`,
       );
-      let step = compiled.get(count);
-      if (!step) {
-        step = compileFor(count);
-        compiled.set(count, step);
-      }
-      const inputs = {
+      return graph({
         params,
         latents,
         times: ndarray(times, [count]),
         labels: ndarray(labels, [count], "int32"),
-      };
-      return (await step).run(inputs);
+      });
     },
-    dispose() {
-      for (const step of compiled.values()) void step.then((graph) => graph.dispose());
-      compiled.clear();
-    },
+    dispose: graph.dispose,
   };
 }

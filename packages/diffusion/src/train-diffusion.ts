@@ -7,7 +7,7 @@
  * uninterrupted one bit for bit.
  */
 import { check, createRandom, type LatentStats, type NdArray, sizeOf, zeros } from "@aligntok/core";
-import { compile, type EngineName, spec, specOf, valueAndGrad } from "@aligntok/jit";
+import { type EngineName, jit, valueAndGrad } from "@aligntok/jit";
 import {
   assignParameters,
   computeClipScale,
@@ -90,34 +90,23 @@ export async function trainDiffusion(options: TrainDiffusionOptions): Promise<Di
   const optimizer = createAdamW(trained, { betas: [0.9, 0.95], weightDecay: 0, ema });
 
   const latentShape = options.latents.shape.slice(1);
-  const batchShape = [batchSize, ...latentShape];
-  const compileLoss = () =>
-    compile(
-      ({ params, fixed, latents, noise, times, labels }) => {
-        const { aux, gradients } = valueAndGrad((weights: typeof params) => {
-          const { loss, mse } = flowMatchingLoss(
-            (x, t) => applyLightningDit(config, { ...weights, ...fixed }, x, t, labels),
-            { latents: toNchw(latents), noise: toNchw(noise), times },
-            { cosine },
-          );
-          return { loss, aux: mse };
-        }, params);
-        return { mse: aux, gradients };
-      },
-      {
-        params: specOf(trained.views),
-        fixed: specOf(fixed),
-        latents: spec(batchShape),
-        noise: spec(batchShape),
-        times: spec([batchSize]),
-        labels: spec([batchSize], "int32"),
-      },
-      {
-        ...(options.engine && { engine: options.engine }),
-        ...(options.threads && { threads: options.threads }),
-      },
-    );
-  let computeLoss: Awaited<ReturnType<typeof compileLoss>> | undefined;
+  const computeLoss = jit(
+    ({ params, fixed, latents, noise, times, labels }: StepInputs) => {
+      const { aux, gradients } = valueAndGrad((weights: typeof params) => {
+        const { loss, mse } = flowMatchingLoss(
+          (x, t) => applyLightningDit(config, { ...weights, ...fixed }, x, t, labels),
+          { latents: toNchw(latents), noise: toNchw(noise), times },
+          { cosine },
+        );
+        return { loss, aux: mse };
+      }, params);
+      return { mse: aux, gradients };
+    },
+    {
+      ...(options.engine && { engine: options.engine }),
+      ...(options.threads && { threads: options.threads }),
+    },
+  );
   const drawOrder = createOrder(labels.length, seed);
 
   async function step(index: number): Promise<{ loss: number; gradNorm: number }> {
@@ -132,8 +121,7 @@ export async function trainDiffusion(options: TrainDiffusionOptions): Promise<Di
       options,
     );
     const latents = normalizeLatents(gatherLatents(options, chosen, { seed, step: index }), stats);
-    computeLoss ??= await compileLoss(); // not before: a finished run has no step left to compile for
-    const { mse } = await computeLoss.run(
+    const { mse } = await computeLoss(
       { params: trained.views, fixed, latents, ...drawn },
       { into: { gradients: gradients.views } },
     );
@@ -176,7 +164,7 @@ export async function trainDiffusion(options: TrainDiffusionOptions): Promise<Di
     });
   } finally {
     log.close();
-    computeLoss?.dispose();
+    computeLoss.dispose();
   }
   const model = {
     config,
@@ -186,6 +174,15 @@ export async function trainDiffusion(options: TrainDiffusionOptions): Promise<Di
   };
   await saveDiffusion(folder, model);
   return model;
+}
+
+interface StepInputs {
+  readonly params: Readonly<Record<string, tf.Tensor>>;
+  readonly fixed: Readonly<Record<string, tf.Tensor>>;
+  readonly latents: tf.Tensor; // (B, S, S, C), as noise
+  readonly noise: tf.Tensor;
+  readonly times: tf.Tensor;
+  readonly labels: tf.Tensor;
 }
 
 function toNchw(x: tf.Tensor): tf.Tensor {

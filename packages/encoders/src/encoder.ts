@@ -10,7 +10,8 @@ import {
   rows,
   zeros,
 } from "@aligntok/core";
-import { compile, spec, specOf } from "@aligntok/jit";
+import { jit } from "@aligntok/jit";
+import type { Tensor } from "@tensorflow/tfjs-core";
 import { resamplePositions } from "./position-embedding.ts";
 import { preprocess } from "./preprocess.ts";
 import { applyViT, initViT, type ViTConfig } from "./vit.ts";
@@ -52,7 +53,6 @@ export function bindEncoder(
   );
   const { patchSize, width } = config;
   const prefixTokens = 1 + config.registers;
-  const graphs = new Map<string, ReturnType<typeof compileFor>>();
   const grids = new Map<string, Parameters>();
 
   function parametersFor(grid: readonly [number, number]): Parameters {
@@ -62,21 +62,11 @@ export function bindEncoder(
     return known;
   }
 
-  function compileFor(shape: readonly number[], weights: Parameters) {
-    return compile(
-      ({ params, images }) => applyViT(config, params, preprocess(config, images)),
-      { params: specOf(weights), images: spec(shape) },
-      engine,
-    );
-  }
-
-  function graphFor(shape: readonly number[], weights: Parameters) {
-    const key = shape.join("x");
-    const known = graphs.get(key) ?? compileFor(shape, weights);
-    graphs.set(key, known);
-    known.catch(() => graphs.delete(key));
-    return known;
-  }
+  const graph = jit(
+    ({ params, images }: { params: Readonly<Record<string, Tensor>>; images: Tensor }) =>
+      applyViT(config, params, preprocess(config, images)),
+    engine,
+  );
 
   async function features(images: Images): Promise<NdArray<"float32">> {
     const [n = 0, height = 0, wide = 0, colours] = images.shape;
@@ -97,22 +87,15 @@ export function bindEncoder(
       const left = n - start;
       const size = left >= batchSize ? batchSize : 2 ** Math.floor(Math.log2(left));
       const batch = rows(images, start, start + size);
-      const graph = await graphFor(batch.shape, weights);
       const pixels = ndarray(Float32Array.from(batch.data), batch.shape);
-      await graph.run(
-        { params: weights, images: pixels },
-        { into: rows(tokens, start, start + size) },
-      );
+      await graph({ params: weights, images: pixels }, { into: rows(tokens, start, start + size) });
       start += size;
     }
     return tokens;
   }
 
   function dispose(): void {
-    for (const graph of graphs.values()) {
-      graph.then((compiled) => compiled.dispose()).catch(() => {}); // its error was already thrown to the caller
-    }
-    graphs.clear();
+    graph.dispose();
     grids.clear();
   }
 

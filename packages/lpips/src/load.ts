@@ -1,7 +1,8 @@
 import { loadParameters } from "@aligntok/checkpoint";
 import type { NdArray, Parameters } from "@aligntok/core";
 import { check } from "@aligntok/core";
-import { compile, spec, specOf } from "@aligntok/jit";
+import { jit } from "@aligntok/jit";
+import type { Tensor } from "@tensorflow/tfjs-core";
 import { applyLpips, checkLpipsParameters, type LpipsConfig, lpipsKeys } from "./lpips.ts";
 import type { NetworkName } from "./network.ts";
 
@@ -61,16 +62,11 @@ export function createLpips(
   engine: LpipsOptions = {},
 ): Lpips {
   checkLpipsParameters(config, parameters);
-  const graphs = new Map<string, ReturnType<typeof compileFor>>();
-
-  function compileFor(shape: readonly number[]) {
-    const images = spec(shape);
-    return compile(
-      (inputs) => applyLpips(config, inputs.params, inputs.a, inputs.b),
-      { params: specOf(parameters), a: images, b: images },
-      engine,
-    );
-  }
+  const graph = jit(
+    ({ params, a, b }: { params: Readonly<Record<string, Tensor>>; a: Tensor; b: Tensor }) =>
+      applyLpips(config, params, a, b),
+    engine,
+  );
 
   return {
     async distance(a, b) {
@@ -79,20 +75,10 @@ export function createLpips(
         () =>
           `lpips: expected two batches (N, H, W, 3) of one shape, got [${a.shape}] and [${b.shape}]`,
       );
-      const planes = [toPlanes(a), toPlanes(b)] as const;
-      const key = planes[0].shape.join("x");
-      const graph = graphs.get(key) ?? compileFor(planes[0].shape);
-      graphs.set(key, graph);
-      graph.catch(() => graphs.delete(key));
-      const distances = await (await graph).run({ params: parameters, a: planes[0], b: planes[1] });
+      const distances = await graph({ params: parameters, a: toPlanes(a), b: toPlanes(b) });
       return distances.data;
     },
-    dispose() {
-      for (const graph of graphs.values()) {
-        graph.then((compiled) => compiled.dispose()).catch(() => {}); // its error was already thrown to the caller
-      }
-      graphs.clear();
-    },
+    dispose: graph.dispose,
   };
 }
 

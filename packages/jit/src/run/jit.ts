@@ -1,0 +1,107 @@
+import { check, type NdArray } from "@aligntok/core";
+import type { Tensor } from "@tensorflow/tfjs-core";
+import { refuseNesting } from "../trace/trace.ts";
+import { isArrayLeaf, type MapTree, specOf, visitTree } from "../tree.ts";
+import { type Compiled, type CompileOptions, compile, type RunOptions } from "./compile.ts";
+
+export interface JitOptions extends CompileOptions {
+  /** Sets of shapes for which a compiled graph is held; the least recently used one makes room. @default 8 */
+  readonly maxShapes?: number;
+}
+
+/** A function on arrays, compiled when it is first called with arrays of new shapes or types. */
+export interface Jitted<In, Out> {
+  /** As `run` of a compiled function; the errors of `compile` are thrown here, too. */
+  (inputs: MapTree<In, Tensor, NdArray>, options?: RunOptions): Promise<Outputs<Out>>;
+  /** Releases all compiled graphs, once the calls under way have ended. A later call compiles again. */
+  dispose(): void;
+}
+
+type Outputs<Out> = MapTree<Out, Tensor, NdArray<"float32">>;
+
+/** A graph, how many calls are on their way through it, and whether it is to go after the last of them. */
+interface Held {
+  readonly compiled: Promise<Compiled<unknown, unknown>>;
+  calls: number;
+  released: boolean;
+}
+
+/**
+ * Compiles a function for whatever arrays it is called with, once for each set of names, shapes and types: `jax.jit`.
+ *
+ * ```ts
+ * const similarity = jit(({ a, b }: { a: Tensor; b: Tensor }) => tf.matMul(a, b, false, true));
+ * await similarity({ a, b }); // compiles
+ * await similarity({ a, b }); // runs
+ * similarity.dispose();
+ * ```
+ *
+ * @param fn as for `compile`; inputs may be optional: a call without one is a graph of its own
+ */
+export function jit<In, Out>(
+  fn: (inputs: In) => Out,
+  { maxShapes = 8, ...options }: JitOptions = {},
+): Jitted<In, Out> {
+  check(
+    Number.isInteger(maxShapes) && maxShapes >= 1,
+    () => `maxShapes: expected a whole number of at least 1, got ${maxShapes}`,
+  );
+  const held = new Map<string, Held>(); // least recently used first
+
+  function hold(key: string, inputs: unknown): Held {
+    const graph = held.get(key) ?? compileFor(key, inputs);
+    held.delete(key);
+    held.set(key, graph);
+    makeRoom(maxShapes);
+    return graph;
+  }
+
+  function compileFor(key: string, inputs: unknown): Held {
+    const compiled = compile(fn as (inputs: unknown) => unknown, specOf(inputs), options);
+    const graph = { compiled: compiled as Held["compiled"], calls: 0, released: false };
+    compiled.catch(() => held.get(key) === graph && held.delete(key)); // the next call tries again
+    return graph;
+  }
+
+  function makeRoom(most: number): void {
+    for (const [key, graph] of held) {
+      if (held.size <= most) return;
+      held.delete(key);
+      graph.released = true;
+      disposeUnused(graph);
+    }
+  }
+
+  function disposeUnused({ compiled, calls, released }: Held): void {
+    if (!released || calls > 0) return;
+    compiled.then((graph) => graph.dispose()).catch(() => {}); // its error went to the caller
+  }
+
+  async function call(inputs: unknown, run?: RunOptions): Promise<unknown> {
+    run?.signal?.throwIfAborted();
+    const graph = hold(describe(inputs), inputs);
+    graph.calls++;
+    try {
+      return await (await graph.compiled).run(inputs, run);
+    } finally {
+      graph.calls--;
+      disposeUnused(graph);
+    }
+  }
+
+  function callOutside(inputs: unknown, run?: RunOptions): Promise<unknown> {
+    refuseNesting(); // thrown, not rejected: nobody awaits in a traced function
+    return call(inputs, run);
+  }
+
+  return Object.assign(callOutside as Jitted<In, Out>, { dispose: () => makeRoom(0) });
+}
+
+/** Names, types and shapes in an order that does not depend on that of the keys. */
+function describe(inputs: unknown): string {
+  const parts: string[] = [];
+  visitTree(inputs, isArrayLeaf, ({ dtype, shape }, path) => {
+    parts.push(`${path} ${dtype} ${shape}`);
+  });
+  return parts.sort().join("\n");
+}
