@@ -1,3 +1,4 @@
+import type { NdArray } from "@aligntok/core";
 import type { TensorSpec } from "../tree.ts";
 
 /** An edge of the graph: the output of a node, or an input of the graph. */
@@ -17,9 +18,16 @@ export interface Node {
   readonly outputs: readonly Value[];
 }
 
+export interface GraphInput {
+  readonly name: string;
+  readonly value: Value;
+  /** What it is at every run, where that is bound when the graph is compiled. */
+  readonly array?: NdArray | undefined;
+}
+
 /** A program in execution order: every node comes after those whose outputs it takes. */
 export interface Graph {
-  readonly inputs: readonly { readonly name: string; readonly value: Value }[];
+  readonly inputs: readonly GraphInput[];
   readonly outputs: readonly { readonly name: string; readonly value: Value }[];
   readonly nodes: readonly Node[];
 }
@@ -94,7 +102,9 @@ export function printGraph(graph: Graph): string {
     return name;
   };
   const typed = (value: Value) => `${nameOf(value)} ${value.dtype}[${value.shape}]`;
-  const lines = graph.inputs.map(({ name, value }) => `${typed(value)} = input ${name}`);
+  const lines = graph.inputs.map(
+    ({ name, value, array }) => `${typed(value)} = ${array ? "bound" : "input"} ${name}`,
+  );
   for (const { op, inputs, attributes, outputs } of graph.nodes) {
     const call = `${op}(${inputs.map(nameOf).join(", ")})`;
     const shown = attributesAsText(attributes, ({ length }) => `${length} values`);

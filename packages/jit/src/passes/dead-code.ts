@@ -1,6 +1,6 @@
 import type { Graph, Node, Value } from "../graph/graph.ts";
 
-/** Drops every node that no output needs. */
+/** Drops every node that no output needs, and bound inputs likewise; others are for the caller to give. */
 export function removeDeadCode(graph: Graph): Graph {
   const needed = new Set<Value>(graph.outputs.map(({ value }) => value));
   const kept: Node[] = [];
@@ -9,5 +9,6 @@ export function removeDeadCode(graph: Graph): Graph {
     for (const input of node.inputs) if (input) needed.add(input);
     kept.push(node);
   }
-  return { ...graph, nodes: kept.reverse() };
+  const inputs = graph.inputs.filter(({ value, array }) => !array || needed.has(value));
+  return { ...graph, inputs, nodes: kept.reverse() };
 }

@@ -8,7 +8,8 @@ type Arrays = ReadonlyMap<string, NdArray>;
 /** @throws AlignTokError `bad-input` for an input that is missing, superfluous, or not of the compiled shape and type. */
 export function matchInputs(graph: Graph, inputs: unknown): Arrays {
   const feeds = flatten(inputs, (path) => path || "input");
-  for (const { name, value } of graph.inputs) {
+  const free = graph.inputs.filter(({ array }) => !array);
+  for (const { name, value } of free) {
     const difference = differenceOf(feeds.get(name), value);
     if (!difference) continue;
     const next = feeds.has(name)
@@ -16,8 +17,8 @@ export function matchInputs(graph: Graph, inputs: unknown): Arrays {
       : `given: ${listSome([...feeds.keys()]) || "no arrays"}`;
     throw new AlignTokError("bad-input", `input ${name}: ${difference}. ${next}`);
   }
-  if (feeds.size !== graph.inputs.length) {
-    const known = new Set(graph.inputs.map(({ name }) => name));
+  if (feeds.size !== free.length) {
+    const known = new Set(free.map(({ name }) => name));
     const extra = [...feeds.keys()].find((name) => !known.has(name));
     throw new AlignTokError(
       "bad-input",

@@ -5,16 +5,23 @@ import { type Graph, printGraph } from "../graph/graph.ts";
 import { lowerToOnnx } from "../onnx/lower.ts";
 import { optimize } from "../passes/index.ts";
 import { refuseNesting, trace } from "../trace/trace.ts";
-import { type MapTree, mapTree, type TensorSpec, type Tree } from "../tree.ts";
+import { type MapTree, mapTree, type TensorSpec } from "../tree.ts";
 import { matchInputs, matchTargets } from "./arguments.ts";
+import { type BoundInputs, joinInputs, type NoInputs } from "./bound-inputs.ts";
 import { type EngineName, requireEngine } from "./engines.ts";
 import { createOnnxSession } from "./onnx-session.ts";
 import { createReferenceSession } from "./reference-session.ts";
 import type { Program, SessionFactory, SessionOptions } from "./session.ts";
 
-export interface CompileOptions extends SessionOptions {
+export interface CompileOptions<Bound extends BoundInputs = NoInputs> extends SessionOptions {
   /** What runs the graph. @default "onnxruntime" */
   readonly engine?: EngineName;
+  /**
+   * Inputs that are known now and never change, such as `{ params }` at inference, which the spec leaves
+   * out and runs are not given. They are not copied, so functions compiled for several shapes can share
+   * them; float16 and other real types are converted to float32, once. @default none
+   */
+  readonly bind?: Bound;
 }
 
 export interface RunOptions {
@@ -55,20 +62,20 @@ const sessionFactories: Readonly<Record<EngineName, SessionFactory>> = {
  * whatever should differ between runs. (The reference engine calls `fn` again at each run.)
  *
  * @param fn a function of one tree of tensors to a tree of tensors
- * @param inputSpec the shape and type of every input: `spec(...)`, or `specOf(arrays)`
+ * @param inputSpec the shape and type of every input that is not bound: `spec(...)`, or `specOf(arrays)`
  * @throws AlignTokError `unsupported` for an operation or gradient that a trace cannot hold, with the line
  * of `fn` that needs it; `unavailable` for an engine that is not installed; `bad-input` when `fn` is async,
  * uses tensors made outside, reads values, or calls `compile`.
  */
-export async function compile<S, Out>(
-  fn: (inputs: MapTree<S, TensorSpec, Tensor>) => Out,
+export async function compile<S, Out, Bound extends BoundInputs = NoInputs>(
+  fn: (inputs: MapTree<S, TensorSpec, Tensor> & MapTree<Bound, NdArray, Tensor>) => Out,
   inputSpec: S,
-  options: CompileOptions = {},
+  options: CompileOptions<Bound> = {},
 ): Promise<Compiled<MapTree<S, TensorSpec, NdArray>, MapTree<Out, Tensor, NdArray<"float32">>>> {
   refuseNesting();
   const engine = await requireEngine(options.engine ?? "onnxruntime");
-  const source = { fn: fn as Program["fn"], inputSpec: inputSpec as Tree<TensorSpec> };
-  const { graph: traced, outputNames } = trace(source.fn, source.inputSpec);
+  const source = { fn: fn as Program["fn"], inputs: joinInputs(inputSpec, options.bind) };
+  const { graph: traced, outputNames } = trace(source.fn, source.inputs);
   const graph = optimize(traced);
   const session = await sessionFactories[engine]({ ...source, graph }, options);
   const isName = (x: unknown): x is string => typeof x === "string";

@@ -21,10 +21,13 @@ export async function createOnnxSession(
     extra: { session: { intra_op: { allow_spinning: "0" } } },
     logSeverityLevel: 4, // fatal: what goes wrong is thrown as well
   });
+  const bound = graph.inputs.flatMap(({ name, array }) =>
+    array ? [[name, toTensor(array)] as const] : [],
+  );
   const outputs = graph.outputs.map(({ name, value }) => ({ name, value }));
   return {
     async run(feeds, into) {
-      const given: Record<string, Tensor> = {};
+      const given: Record<string, Tensor> = Object.fromEntries(bound);
       // An input that the optimised graph does not use is still declared, so it must be fed.
       for (const [name, array] of feeds) given[name] = toTensor(array);
       const fetches: Record<string, Tensor | null> = {};

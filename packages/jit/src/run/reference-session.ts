@@ -4,13 +4,13 @@ import { isArrayLeaf, isTensor, mapTree, visitTree } from "../tree.ts";
 import type { Program, Session } from "./session.ts";
 
 /** Calls the function itself on the active tfjs backend: slow on the CPU backend, and what engines are compared with. */
-export async function createReferenceSession({ fn, inputSpec }: Program): Promise<Session> {
+export async function createReferenceSession({ fn, inputs: given }: Program): Promise<Session> {
   return {
     async run(feeds, into) {
       const results = new Map<string, NdArray>();
       tidy(() => {
-        const inputs = mapTree(inputSpec, isArrayLeaf, (_, path) => {
-          const { data, shape, dtype } = feeds.get(path || "input")!;
+        const inputs = mapTree(given, isArrayLeaf, (leaf, path) => {
+          const { data, shape, dtype } = "data" in leaf ? leaf : feeds.get(path || "input")!;
           return tensor(data as Float32Array, [...shape], dtype as "float32");
         });
         visitTree(fn(inputs as never), isTensor, (output, path) => {

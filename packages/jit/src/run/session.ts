@@ -6,12 +6,13 @@ import type { TensorSpec, Tree } from "../tree.ts";
 export interface Program {
   readonly graph: Graph;
   readonly fn: (inputs: never) => unknown;
-  readonly inputSpec: Tree<TensorSpec>;
+  /** All inputs of `fn`: specs of those that a run is given, arrays that are bound. */
+  readonly inputs: Tree<TensorSpec | NdArray>;
 }
 
 /** What sessions of every engine can do: run on arrays under the names that the graph gives them. */
 export interface Session {
-  /** Never called before the call before it has settled. Arrays of `into` are filled, and given back. */
+  /** `feeds` are the inputs of the graph that are not bound. Never called before the call before it has settled. Arrays of `into` are filled, and given back. */
   run(
     feeds: ReadonlyMap<string, NdArray>,
     into: ReadonlyMap<string, NdArray>,

@@ -1,6 +1,6 @@
-import { AlignTokError } from "@aligntok/core";
+import { AlignTokError, type NdArray } from "@aligntok/core";
 import { engine, tidy } from "@tensorflow/tfjs-core";
-import type { Graph, Node, Value } from "../graph/graph.ts";
+import type { Graph, GraphInput, Node, Value } from "../graph/graph.ts";
 import { isArrayLeaf, isTensor, mapTree, type TensorSpec, type Tree } from "../tree.ts";
 import { deactivateTracing, TRACE_BACKEND, traceBackend } from "./backend.ts";
 import { explain } from "./explain.ts";
@@ -14,15 +14,19 @@ export interface Trace {
 
 /**
  * Runs `fn` once on symbolic tensors and records every tfjs kernel that it calls, its gradients included.
+ * Arrays among the inputs are bound: what they hold is an input of the graph, too, with its array.
  * Synchronous from beginning to end, so that traces never interleave; leaves tfjs as it found it.
  *
  * @throws AlignTokError `unsupported` for a kernel that the graph does not know, with the line of `fn` that called it.
  */
-export function trace(fn: (inputs: never) => unknown, inputSpecs: Tree<TensorSpec>): Trace {
+export function trace(
+  fn: (inputs: never) => unknown,
+  inputSpecs: Tree<TensorSpec | NdArray>,
+): Trace {
   refuseNesting();
   const nodes: Node[] = [];
   const values = new Map<object, number>();
-  const inputs: { name: string; value: Value }[] = [];
+  const inputs: GraphInput[] = [];
   const outputs: { name: string; value: Value }[] = [];
   let outputNames: Tree<string> = [];
 
@@ -36,9 +40,9 @@ export function trace(fn: (inputs: never) => unknown, inputSpecs: Tree<TensorSpe
   void tf.setBackend(TRACE_BACKEND);
   try {
     tidy(() => {
-      const tensors = mapTree(inputSpecs, isArrayLeaf, ({ shape, dtype }, path) => {
-        const value = { shape: [...shape], dtype: dtype as Value["dtype"] };
-        inputs.push({ name: path || "input", value });
+      const tensors = mapTree(inputSpecs, isArrayLeaf, (leaf, path) => {
+        const value = { shape: [...leaf.shape], dtype: leaf.dtype as Value["dtype"] };
+        inputs.push({ name: path || "input", value, array: "data" in leaf ? leaf : undefined });
         values.set(value, 1);
         return tf.makeTensorFromDataId(value, value.shape, value.dtype, traceBackend);
       });
