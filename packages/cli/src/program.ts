@@ -1,4 +1,5 @@
 import { Command, CommanderError } from "commander";
+import { benchCommand } from "./commands/bench.ts";
 import { doctorCommand } from "./commands/doctor.ts";
 import { featuresCommand } from "./commands/features.ts";
 import { quickstartCommand } from "./commands/quickstart.ts";
@@ -24,6 +25,7 @@ export function createProgram(): Command {
     .addCommand(reconstructCommand())
     .addCommand(sampleCommand())
     .addCommand(doctorCommand())
+    .addCommand(benchCommand())
     .addHelpText(
       "after",
       "\nExit status: 0 done, 1 failed, 2 bad usage or bad input, 130 interrupted.\n" +

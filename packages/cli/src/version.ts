@@ -1,6 +1,7 @@
 import { existsSync, readFileSync, realpathSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
 
 /**
  * Version of an installed package, or undefined where it is absent.
@@ -12,6 +13,19 @@ export function versionOf(name: string, via?: string): string | undefined {
   const path = from && manifestOf(name, from);
   if (!path) return undefined;
   return (JSON.parse(readFileSync(path, "utf8")) as { version: string }).version;
+}
+
+/** Path of a file of this package, wherever the calling code was built to. */
+export function packageFile(path: string): string {
+  return fileURLToPath(new URL(path, findPackage(import.meta.url)));
+}
+
+/** URL of the folder, with a slash at its end, that holds the package.json above a module. */
+function findPackage(module: string): URL {
+  const folder = new URL(".", module);
+  return existsSync(new URL("package.json", folder))
+    ? folder
+    : findPackage(new URL("..", folder).href);
 }
 
 /** Path of a package's package.json as a module at `from` would find it, whatever the package exports. */

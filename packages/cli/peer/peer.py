@@ -1,0 +1,106 @@
+"""PyTorch's turn in `aligntok bench`: one case in this process, at the orders of another one.
+
+    peer.py --version
+    peer.py CASE THREADS [VARIANT]
+
+Says what src/bench/measured-process.ts says: a line of JSON when ready, then one for each line of standard input.
+A case that PyTorch can compute in several ways is timed in each, in processes of their own; the fastest is taken.
+"""
+
+import contextlib
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+
+import numpy  # noqa: F401  (torch complains without it)
+import torch
+from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
+
+import diffusion
+import encoders
+import optimizer
+import tokenizer
+
+CASES = {**encoders.CASES, **tokenizer.CASES, **diffusion.CASES, **optimizer.CASES}
+
+
+def say(**answer):
+    print(json.dumps(answer), flush=True)
+
+
+def timed(step, count):
+    times = []
+    for _ in range(count):
+        start = time.perf_counter()
+        step()
+        times.append((time.perf_counter() - start) * 1000)
+    return times
+
+
+class Everything(contextlib.nullcontext):
+    """In place of the counter's division by modules, whose hooks refuse gradients by leaves."""
+
+    parents = {"Global"}
+
+
+def count_flop(step):
+    """Operations of a run, those of attention on processors included."""
+    attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
+    counter = FlopCounterMode(
+        display=False,
+        custom_mapping={
+            attention: lambda q, k, v, *_, **__: sdpa_flop_count(q, k, v),
+            backward: lambda grad, q, k, v, *_, **__: sdpa_backward_flop_count(grad, q, k, v),
+        },
+    )
+    counter.mod_tracker = Everything()
+    with counter:
+        step()
+    return counter.get_total_flops()
+
+
+def fastest(name, threads, variants):
+    """The variant with the lowest median of three runs."""
+    if len(variants) == 1:
+        return variants[0]
+
+    def trial(variant):
+        done = subprocess.run(
+            [sys.executable, __file__, name, threads, variant],
+            input="run 3\nend\n",
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        return statistics.median(json.loads(done.stdout.splitlines()[1])["ms"])
+
+    return min(variants, key=trial)
+
+
+def main():
+    if sys.argv[1] == "--version":
+        print(torch.__version__)
+        return
+    name, threads = sys.argv[1:3]
+    build, variants = CASES[name]
+    variant = sys.argv[3] if len(sys.argv) > 3 else fastest(name, threads, variants)
+    torch.set_num_threads(int(threads))
+    torch.manual_seed(0)
+    step, parameters = build(variant)
+    flop = count_flop(step)
+    step()
+    say(parameters=parameters, gflop=flop / 1e9, variant=variant)
+    for line in sys.stdin:
+        order, _, count = line.strip().partition(" ")
+        if order != "run":
+            break
+        say(ms=timed(step, int(count)))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    say(rssMb=peak / (1024 if sys.platform != "darwin" else 1024**2))
+
+
+main()

@@ -1,0 +1,33 @@
+/** What is measured: a computation of a fixed size that can be run again and again. */
+import type { Engine } from "../session.ts";
+
+export interface BenchCase {
+  /** Names the case here and in the peer's script. */
+  readonly name: string;
+  /** What one run computes, for people. */
+  readonly what: string;
+  /** What it is part of: features of encoders, or models that are trained and what they generate. */
+  readonly family: "machine" | "encoders" | "train";
+  /** Speed that is asked for, as the peer's time over ours. @default none is */
+  readonly bar?: number;
+  /**
+   * 10^9 floating-point operations of a run, those of matrix products and convolutions, as PyTorch's FlopCounterMode
+   * counts them. It belongs to the case, not to how an engine computes it. @default unknown: mostly other work
+   */
+  readonly gflop?: number;
+  prepare(engine: EngineOptions): Promise<Prepared>;
+}
+
+/** A case with its weights, inputs and compiled graphs. */
+export interface Prepared {
+  /** Elements of the weights that the case uses, or of those it trains. */
+  readonly parameters: number;
+  /** Milliseconds that tracing and loading took. @default 0: the first run does it */
+  readonly compileMs?: number;
+  run(): Promise<unknown>;
+}
+
+export interface EngineOptions {
+  readonly engine: Engine;
+  readonly threads: number;
+}

@@ -1,0 +1,55 @@
+/** Vision transformers at 224 px: features and a training step. */
+import { applyViT, type ViTModel, vitModels, vitShapes } from "@aligntok/encoders";
+import { createAdamW } from "@aligntok/train";
+import { mean, square } from "@tensorflow/tfjs-core";
+import type { BenchCase } from "./case.ts";
+import { prepareForward, prepareTraining } from "./model-run.ts";
+import { createWeights, normals } from "./weights.ts";
+
+export const encoderCases: readonly BenchCase[] = [
+  {
+    name: "vits14-forward",
+    what: "DINOv2 ViT-S/14, 8 images of 224 px: features",
+    family: "encoders",
+    bar: 1.5,
+    gflop: 97.98,
+    prepare: (engine) => prepareForward(vit("dinov2_vits14", 8), engine),
+  },
+  {
+    name: "vitl14-forward",
+    what: "DINOv2 ViT-L/14, 2 images of 224 px: features",
+    family: "encoders",
+    gflop: 324.05,
+    prepare: (engine) => prepareForward(vit("dinov2_vitl14", 2), engine),
+  },
+  {
+    name: "vits14-train",
+    what: "DINOv2 ViT-S/14, 8 images of 224 px: step with AdamW",
+    family: "train",
+    bar: 1.6,
+    gflop: 297.88,
+    prepare(engine) {
+      const { params, inputs, apply } = vit("dinov2_vits14", 8);
+      return prepareTraining(
+        {
+          params,
+          inputs,
+          loss: (params, inputs) => mean(square(apply(params, inputs))),
+          optimizer: (weights) => createAdamW(weights, { weightDecay: 0.05 }),
+          lr: 1e-5,
+        },
+        engine,
+      );
+    },
+  },
+];
+
+/** The model for images of 224 px: its position embeddings are those of that grid already. */
+function vit(model: ViTModel, count: number): Parameters<typeof prepareForward>[0] {
+  const config = { ...vitModels[model], imageSize: 224 };
+  return {
+    params: createWeights(vitShapes(config)),
+    inputs: { images: normals([count, 3, 224, 224]) },
+    apply: (params, { images }) => applyViT(config, params, images!),
+  };
+}

@@ -1,0 +1,119 @@
+import { availableParallelism, cpus } from "node:os";
+import { AlignTokError, check } from "@aligntok/core";
+import { Command, Option } from "commander";
+import type { Row } from "../bench/race.ts";
+import { defineAction, type Session, wholeNumber } from "../session.ts";
+
+interface BenchOptions {
+  readonly suite: "engine" | "encoders" | "train" | "all";
+  readonly only?: string;
+  readonly python?: string;
+  readonly repeats: number;
+  readonly measure?: string;
+}
+
+export function benchCommand(): Command {
+  const command = new Command("bench")
+    .summary("how fast models run and train here, against PyTorch")
+    .description(
+      "Measures how fast models run and train on this machine, and the memory that they take, in turns with PyTorch.",
+    )
+    .addOption(
+      new Option(
+        "--suite <name>",
+        "engine: what has a bar; encoders: features; train: models that are trained, what they generate; all",
+      )
+        .choices(["engine", "encoders", "train", "all"])
+        .default("engine"),
+    )
+    .option("--only <text>", "cases whose name contains this")
+    .option("--python <path>", "a Python that has torch: runs the peer in the same call")
+    .addOption(
+      new Option("--repeats <n>", "timed runs of each case").argParser(wholeNumber(1)).default(9),
+    )
+    .addOption(new Option("--measure <case>", "a case in this process").hideHelp()) // see bench/measured-process.ts
+    .addHelpText(
+      "after",
+      `
+Weights are random, numbers float32 unless the case says otherwise. Each case runs in a process of its own.
+ms: median of a run. ratio: times as fast as the peer, the peer taking its better memory format. bar: ratio asked for.
+of matmul: share of the rate of a large matrix product on this machine. MB: peak memory of the process.
+compile ms: from the trace to the end of the first step, less a usual step.
+
+Examples:
+  aligntok bench
+  aligntok bench --suite all --python python3
+  aligntok bench --only vits14 --repeats 3 --threads 2 --json`,
+    );
+  return defineAction(command, runBench);
+}
+
+async function runBench(options: BenchOptions, session: Session): Promise<void> {
+  const { threads = availableParallelism(), engine } = session;
+  if (options.measure !== undefined) {
+    const { runMeasuredProcess } = await import("../bench/measured-process.ts");
+    return runMeasuredProcess(options.measure, { engine, threads });
+  }
+  const { signal, log, onProgress, answer } = session;
+  const [{ selectCases }, { findPeer }, { runRace }, { formatTable }] = await Promise.all([
+    import("../bench/cases.ts"),
+    import("../bench/peer.ts"),
+    import("../bench/race.ts"),
+    import("../bench/table.ts"),
+  ]);
+  const { suite, only, repeats, python } = options;
+  const selected = selectCases(suite, only);
+  check(
+    !only || selected.some(({ name }) => name.includes(only)),
+    () =>
+      `--only ${only}: expected a part of a name in suite ${suite}, got none of ${selectCases(suite)
+        .map(({ name }) => name)
+        .join(", ")}. try --suite all, or another name`,
+  );
+  const peer = python === undefined ? undefined : await findPeer(python);
+  const rows: Row[] = [];
+  const failed: string[] = [];
+  for (const [done, item] of selected.entries()) {
+    onProgress({ task: "bench", done, total: selected.length });
+    log.debug(item.what);
+    try {
+      const row = await runRace(item, { engine, threads, repeats, signal, ...(peer && { peer }) });
+      const rate = rows[0]?.gflops ?? row.gflops; // the matrix product comes first
+      rows.push({
+        ...row,
+        ...(row.gflops && rate && { matmulShare: row.gflops / rate }),
+      });
+      if (row.peerError === undefined) continue;
+      log.warn(`peer of ${item.name}: ${row.peerError}`);
+      failed.push(`peer of ${item.name}`);
+    } catch (error) {
+      signal.throwIfAborted();
+      log.warn(`${item.name}: ${error instanceof Error ? error.message : error}`);
+      failed.push(item.name);
+    }
+  }
+  onProgress({ task: "bench", done: selected.length, total: selected.length });
+  const report = {
+    machine: `${cpus()[0]?.model.trim() ?? "unknown"}, ${availableParallelism()} cores`,
+    threads,
+    engine,
+    node: process.version,
+    ...(peer && { peer: peer.name }),
+    repeats,
+    rows,
+  };
+  answer(
+    [
+      `${report.machine}, ${threads} threads, ${engine}, node ${report.node}${peer ? `, ${peer.name}` : ""}, median of ${repeats}`,
+      "",
+      ...formatTable(rows),
+    ],
+    report,
+  );
+  if (failed.length > 0) {
+    throw new AlignTokError(
+      "unavailable",
+      `bench: expected ${selected.length} cases, got no figures of ${failed.join(", ")}. see the warnings above`,
+    );
+  }
+}

@@ -1,0 +1,137 @@
+import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { cases, selectCases } from "../src/bench/cases.ts";
+import type { Row } from "../src/bench/race.ts";
+import { formatTable } from "../src/bench/table.ts";
+import { createWeights } from "../src/bench/weights.ts";
+import { aligntok } from "./command-line.ts";
+
+let folder = "";
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "aligntok-bench-"));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+/** A program that stands in for a Python with torch. */
+async function fakePython(name: string, script: string): Promise<string> {
+  const path = join(folder, name);
+  await writeFile(path, `#!/bin/sh\nif [ "$2" = --version ]; then echo 9.9; exit; fi\n${script}\n`);
+  await chmod(path, 0o755);
+  return path;
+}
+
+const quick = ["bench", "--only", "matmul", "--repeats", "2", "--threads", "1"];
+
+describe("the command", () => {
+  test("--json gives machine and rows, a peer that answers gives the ratio of the medians", async () => {
+    const python = await fakePython(
+      "answers",
+      `echo '{"parameters": 0, "gflop": 17.18, "variant": "abacus"}'
+while read order count; do
+  if [ "$order" = run ]; then echo '{"ms": [3000000]}'; else echo '{"rssMb": 7}'; exit; fi
+done`,
+    );
+    const { status, stdout, stderr } = await aligntok([...quick, "--python", python, "--json"]);
+    expect(stderr).not.toContain("warn");
+    expect(status).toBe(0);
+    const { machine, threads, peer, rows } = JSON.parse(stdout);
+    expect(machine).toContain("cores");
+    expect(threads).toBe(1);
+    expect(peer).toBe("PyTorch 9.9");
+    expect(rows).toHaveLength(1);
+    const [row] = rows as Row[];
+    expect(row).toMatchObject({ case: "matmul", peer: "PyTorch 9.9 abacus", peerMs: 3e6 });
+    expect(row).toMatchObject({ peerRssMb: 7, matmulShare: 1, parameters: 0 });
+    expect(row!.ms).toBeGreaterThan(0);
+    expect(row!.ratio).toBeCloseTo(3e6 / row!.ms, 6);
+    expect(row!.gflops).toBeCloseTo((2 * 2.048 ** 3) / (row!.ms / 1000), 6);
+    expect(row!.rssMb).toBeGreaterThan(2 * 2048 ** 2 * 4 * 2 ** -20); // the two matrices at least
+  });
+
+  test("a peer that computes something else, or fails, is told; our row stays, and the status is 1", async () => {
+    const other = await fakePython("other", `echo '{"parameters": 5, "gflop": 17.18}'; read order`);
+    const ill = await fakePython("ill", `echo "RuntimeError: no memory" >&2; exit 3`);
+    for (const [python, said] of [
+      [other, "expected 0 parameters, got 5"],
+      [ill, "RuntimeError: no memory"],
+    ] as const) {
+      const { status, stdout, stderr } = await aligntok([...quick, "--python", python]);
+      expect(status).toBe(1);
+      expect(stdout).toMatch(/\| matmul +\| +[\d.]+ \| +\| /);
+      expect(stderr).toContain(`warn: peer of matmul: `);
+      expect(stderr).toContain(said);
+      expect(stderr).toMatch(/aligntok: bench: [^\n]+peer of matmul[^\n]+\n$/);
+    }
+  });
+
+  test("a Python that is absent or has no torch is one line with the next step", async () => {
+    const absent = await aligntok([...quick, "--python", join(folder, "absent")]);
+    expect(absent).toMatchObject({ status: 2, stdout: "" });
+    expect(absent.stderr).toMatch(/^aligntok: --python \S+absent: expected [^\n]+ENOENT[^\n]+\n$/);
+    const path = join(folder, "bare");
+    await writeFile(
+      path,
+      "#!/bin/sh\necho \"ModuleNotFoundError: No module named 'torch'\" >&2; exit 1\n",
+    );
+    await chmod(path, 0o755);
+    const bare = await aligntok([...quick, "--python", path]);
+    expect(bare).toMatchObject({ status: 1, stdout: "" });
+    expect(bare.stderr).toMatch(/^aligntok: [^\n]+'torch'[^\n]+ -m pip install torch numpy\.\n$/);
+  });
+
+  test("a name that no case has, and a suite that is none, are bad usage", async () => {
+    const only = await aligntok(["bench", "--only", "vits15"]);
+    expect(only).toMatchObject({ status: 2, stdout: "" });
+    expect(only.stderr).toMatch(/^aligntok: --only vits15: [^\n]+vits14-forward[^\n]+\n$/);
+    const suite = await aligntok(["bench", "--suite", "fast"]);
+    expect(suite).toMatchObject({ status: 2, stdout: "" });
+    const measure = await aligntok(["bench", "--measure", "nothing"]);
+    expect(measure).toMatchObject({ status: 2, stdout: "" });
+  });
+});
+
+describe("the cases", () => {
+  test("have names of their own, and suites are parts of all", () => {
+    const names = cases.map(({ name }) => name);
+    expect(new Set(names).size).toBe(names.length);
+    expect(selectCases("all")).toEqual(cases);
+    const engine = selectCases("engine").map(({ name }) => name);
+    expect(engine[0]).toBe("matmul");
+    expect(engine).toContain("adamw-ema-100m");
+    const suites = [...selectCases("encoders"), ...selectCases("train")];
+    expect(new Set(suites).size).toBe(cases.length);
+    expect(selectCases("train", "stage2").map(({ name }) => name)).toEqual([
+      "matmul",
+      "stage2-step",
+    ]);
+  });
+
+  test("weights keep the scale of what they multiply", () => {
+    const {
+      w,
+      "n.weight": norm,
+      "n.bias": bias,
+    } = createWeights({
+      w: [500, 400],
+      "n.weight": [3],
+      "n.bias": [2],
+    });
+    const squares = w!.data.reduce((sum, x) => sum + x * x, 0);
+    expect(squares).toBeCloseTo(500, -1);
+    expect([...norm!.data, ...bias!.data]).toEqual([1, 1, 1, 0, 0]);
+  });
+});
+
+test("the table has a line a row, all of one width, and leaves out what is unknown", () => {
+  const row = { what: "", rssMb: 1234.5, compileMs: 7.06, parameters: 1 };
+  const lines = formatTable([
+    { ...row, case: "a", ms: 12.345 },
+    { ...row, case: "longer", ms: 1e3, peerMs: 1500, ratio: 1.5, bar: 2, matmulShare: 0.914 },
+  ]);
+  expect(lines).toHaveLength(4);
+  expect(new Set(lines.map(({ length }) => length)).size).toBe(1);
+  expect(lines[2]).toMatch(/^\| a {6}\| 12.3 \| +\| +\| +\| +\| +\| +12\d\d \| +\| +7.06 \|$/);
+  expect(lines[3]).toMatch(/longer \| 1000 \| +1500 \| +1.50 \| +2 \| +\| +91 % \|/);
+});
