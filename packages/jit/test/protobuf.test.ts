@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { createMessage } from "../src/onnx/protobuf.ts";
+import { createMessage } from "../src/protobuf.ts";
 
 // Expected bytes: the examples of https://protobuf.dev/programming-guides/encoding/.
 it("writes the examples of the format's own documentation", () => {

@@ -1,5 +1,5 @@
 import type { Value } from "../graph/graph.ts";
-import { createMessage, type Message } from "./protobuf.ts";
+import { createMessage, type Message } from "../protobuf.ts";
 
 /** Numbers of the element types in onnx.proto's TensorProto. */
 export const elementTypes = { float32: 1, int32: 6, int64: 7, bool: 9 } as const;

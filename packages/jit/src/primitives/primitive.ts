@@ -24,12 +24,16 @@ export interface Primitive extends KernelRule {
   readonly gradient?: Omit<GradConfig, "kernelName">;
 }
 
+/** Every primitive by name: an engine that has no operation for one runs its reference. */
+export const primitives = new Map<string, Primitive>();
+
 /** Registers a primitive and returns the function that calls it. */
 export function definePrimitive(
   name: string,
   primitive: Primitive,
 ): (inputs: NamedInputs, attributes: Attributes) => Tensor[] {
   defineKernel(name, primitive);
+  primitives.set(name, primitive);
   if (primitive.gradient) registerGradient({ kernelName: name, ...primitive.gradient });
   return (inputs, attributes) => {
     const tf = engine();

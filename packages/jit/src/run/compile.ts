@@ -12,6 +12,7 @@ import { type EngineName, requireEngine } from "./engines.ts";
 import { createOnnxSession } from "./onnx-session.ts";
 import { createReferenceSession } from "./reference-session.ts";
 import type { Program, SessionFactory, SessionOptions } from "./session.ts";
+import { createTensorFlowSession } from "./tensorflow-session.ts";
 
 export interface CompileOptions<Bound extends BoundInputs = NoInputs> extends SessionOptions {
   /** What runs the graph. @default "onnxruntime" */
@@ -51,6 +52,7 @@ export interface Compiled<In, Out> {
 
 const sessionFactories: Readonly<Record<EngineName, SessionFactory>> = {
   onnxruntime: createOnnxSession,
+  tensorflow: createTensorFlowSession,
   reference: createReferenceSession,
 };
 

@@ -1,0 +1,71 @@
+import { AlignTokError } from "@aligntok/core";
+import { CONSTANT, FILL, type Graph, type Node, type Value } from "../graph/graph.ts";
+import { expandPrimitives } from "../passes/expand.ts";
+import { optimize } from "../passes/index.ts";
+import type { TensorFlowBuilder } from "./builder.ts";
+import { convolutions } from "./conv.ts";
+import { elementwise } from "./elementwise.ts";
+import { hasLayout, toChannelsLast } from "./layout.ts";
+import { products } from "./products.ts";
+import { reductions } from "./reductions.ts";
+import { shapes } from "./shapes.ts";
+
+/** Writes one node: names of its inputs in, names of its outputs out. */
+export type Lowering = (
+  node: Node,
+  inputs: readonly string[],
+  builder: TensorFlowBuilder,
+) => string | readonly string[];
+
+export type LoweringTable = Readonly<Record<string, Lowering>>;
+
+const constants: LoweringTable = {
+  [CONSTANT]: ({ attributes, outputs }, _, builder) =>
+    builder.constant(attributes.data as Float32Array, outputs[0]!),
+  // A scalar broadcasts by itself; what still has a shape here is needed in full.
+  [FILL]: ({ attributes, outputs: [output] }, _, builder) => {
+    const scalar = builder.scalar(attributes.value as number, output!.dtype);
+    if (output!.shape.length === 0) return scalar;
+    const dims = builder.ints(output!.shape);
+    return builder.add(
+      "Fill",
+      [dims, scalar],
+      { T: { type: output!.dtype } },
+      { dtype: output!.dtype },
+    );
+  },
+};
+
+/** Every operation that can be written for TensorFlow; primitives that are not here run as their reference. */
+export const lowerings: LoweringTable = {
+  ...constants,
+  ...elementwise,
+  ...reductions,
+  ...shapes,
+  ...products,
+  ...convolutions,
+};
+
+/** The graph as TensorFlow is given it: primitives that it lacks expanded, images with channels last. */
+export function prepareForTensorFlow(graph: Graph): Graph {
+  const expanded = expandPrimitives(graph, (op) => op in lowerings || hasLayout(op));
+  return optimize(toChannelsLast(expanded));
+}
+
+/** Writes the nodes of a prepared graph; `names` has the inputs, and gets everything else. */
+export function writeNodes(
+  graph: Graph,
+  names: Map<Value, string>,
+  builder: TensorFlowBuilder,
+): void {
+  const nameOf = (value: Value | undefined) => (value ? (names.get(value) as string) : "");
+  for (const node of graph.nodes) {
+    const lowering = lowerings[node.op];
+    if (!lowering) {
+      throw new AlignTokError("unsupported", `operation ${node.op}: has no TensorFlow form`);
+    }
+    const made = lowering(node, node.inputs.map(nameOf), builder);
+    const outputs = typeof made === "string" ? [made] : made;
+    for (const [i, output] of node.outputs.entries()) names.set(output, outputs[i]!);
+  }
+}
