@@ -3,6 +3,7 @@ import { createRandom, float32ToFloat16, type NdArray, ndarray } from "@aligntok
 import * as tf from "@tensorflow/tfjs-core";
 import { describe, expect, expectTypeOf, it } from "vitest";
 import { compile, linear, printGraph, spec } from "../src/index.ts";
+import { compiledEngines } from "./engines-here.ts";
 
 const random = createRandom(0, "bind");
 const params = {
@@ -14,7 +15,7 @@ const x = ndarray(random.normals(12), [4, 3]);
 const apply = ({ params, x }: { params: Record<string, tf.Tensor>; x: tf.Tensor }) =>
   linear(x, params.weight!, params.bias!);
 
-describe.each(["onnxruntime", "reference"] as const)("%s", (engine) => {
+describe.each([...compiledEngines, "reference"] as const)("%s", (engine) => {
   it("computes the same with weights bound as with weights given", async () => {
     const given = await compile(
       apply,

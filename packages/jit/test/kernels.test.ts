@@ -1,5 +1,5 @@
 /**
- * Every kernel, compiled to ONNX Runtime and on tfjs's CPU backend, on random shapes: equal values, equal
+ * Every kernel, compiled to ONNX Runtime (and TensorFlow where it is installed) and on tfjs's CPU backend, on random shapes: equal values, equal
  * gradients, and gradients that agree with the slope of the function (so that a wrong formula cannot hide
  * by being wrong on both engines).
  */
@@ -13,6 +13,7 @@ import {
   compile,
   conv2d,
   convTranspose2d,
+  type EngineName,
   gelu,
   groupNorm,
   layerNorm,
@@ -27,6 +28,7 @@ import {
 } from "../src/index.ts";
 import { lowerings } from "../src/onnx/lower.ts";
 import { rules } from "../src/trace/kernel.ts";
+import { compiledEngines } from "./engines-here.ts";
 
 type T = tf.Tensor;
 interface Case {
@@ -458,7 +460,7 @@ beforeAll(async () => {
 });
 
 describe.each(cases)("$name", ({ fn, shapes, domain = (x) => x, differentiable = true }) => {
-  it("agrees with tfjs's CPU backend", async () => {
+  it.each(compiledEngines)("agrees with tfjs's CPU backend on %s", async (engine) => {
     for (const seed of [1, 2, 3]) {
       const random = createRandom(seed, "kernels");
       const inputs = shapes(random).map((shape) =>
@@ -477,7 +479,7 @@ describe.each(cases)("$name", ({ fn, shapes, domain = (x) => x, differentiable =
         differentiable
           ? valueAndGrad((xs: readonly T[]) => loss({ xs, c: given.c }), given.xs)
           : { value: loss(given).loss, aux: loss(given).aux, gradients: [] as T[] };
-      const run = async (engine: "onnxruntime" | "reference") => {
+      const run = async (engine: EngineName) => {
         const step = await compile(program, specOf({ xs: inputs, c: cotangent }), {
           engine,
           threads: 1,
@@ -490,7 +492,7 @@ describe.each(cases)("$name", ({ fn, shapes, domain = (x) => x, differentiable =
           gradients: NdArray<"float32">[];
         };
       };
-      const [actual, expected] = [await run("onnxruntime"), await run("reference")];
+      const [actual, expected] = [await run(engine), await run("reference")];
       expectClose(actual.aux, expected.aux);
       for (const [i, gradient] of expected.gradients.entries()) {
         expectClose(actual.gradients[i]!, gradient);

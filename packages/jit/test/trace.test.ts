@@ -33,11 +33,9 @@ describe("without a backend that computes", () => {
       message: expect.stringMatching(/npm install @tensorflow\/tfjs-backend-cpu/),
     });
     const reports = await engines();
-    expect(reports.map(({ name, available }) => [name, available])).toEqual([
-      ["onnxruntime", true],
-      ["reference", false],
-      ["tensorflow", false],
-    ]);
+    expect(reports.map(({ name }) => name)).toEqual(["onnxruntime", "tensorflow", "reference"]);
+    expect(reports[0]!.available).toBe(true);
+    expect(reports[2]!.available).toBe(false);
     expect(reports[0]!.detail).toMatch(/^\d+\.\d+\.\d+.*cpu/);
   });
 
@@ -48,7 +46,7 @@ describe("without a backend that computes", () => {
     expect(tf.getBackend()).toBe("cpu");
     const step = await compile((x: Tensor) => tf.add(x, 1), spec([2]), reference);
     expect(await step.run(x)).toEqual(ndarray(Float32Array.of(2, 3), [2]));
-    expect((await engines())[1]).toMatchObject({ available: true, detail: "plain tfjs on cpu" });
+    expect((await engines())[2]).toMatchObject({ available: true, detail: "plain tfjs on cpu" });
   });
 });
 

@@ -1,72 +1,108 @@
 import { AlignTokError, type NdArray } from "@aligntok/core";
-import type { Value } from "../graph/graph.ts";
-import { createTensorFlowBuilder } from "../tensorflow/builder.ts";
-import { prepareForTensorFlow, writeNodes } from "../tensorflow/lower.ts";
+import type { Graph, Value } from "../graph/graph.ts";
+import { writeTensorFlowProgram } from "../tensorflow/program.ts";
 import { TAG, withSavedModel } from "../tensorflow/saved-model.ts";
 import type { Program, Session, SessionOptions } from "./session.ts";
 import { loadTensorFlow, type TensorFlowBinding } from "./tensorflow-binding.ts";
 
-/** Loads a graph into TensorFlow as a SavedModel; a run is one call of native code. */
+type Arrays = ReadonlyMap<string, NdArray>;
+
+/** A graph in TensorFlow, with those of its inputs that are variables. Every call is one call of native code. */
+export interface TensorFlowGraph {
+  run(feeds: Arrays, into: Arrays): Arrays;
+  /** Gives every variable its value: copies of these arrays. */
+  assign(values: Arrays): void;
+  /** The values of all variables. */
+  read(): Arrays;
+  dispose(): void;
+}
+
+/** Loads a graph into TensorFlow as a SavedModel; bound inputs become variables, so that they are given to the device once. */
 export async function createTensorFlowSession(
-  { graph: given }: Program,
-  { threads }: SessionOptions,
+  { graph }: Program,
+  options: SessionOptions,
 ): Promise<Session> {
+  const bound = new Map(graph.inputs.flatMap(({ name, array }) => (array ? [[name, array]] : [])));
+  const variables = new Map([...bound.keys()].map((name) => [name, undefined]));
+  const loaded = await openTensorFlowGraph(graph, variables, options);
+  if (bound.size > 0) loaded.assign(bound);
+  return {
+    run: async (feeds, into) => loaded.run(feeds, into),
+    dispose: () => loaded.dispose(),
+  };
+}
+
+/**
+ * @param variables the inputs that are variables, each with the output that replaces it at every run, or undefined
+ * @throws AlignTokError `unavailable`, `unsupported`
+ */
+export async function openTensorFlowGraph(
+  graph: Graph,
+  variables: ReadonlyMap<string, string | undefined>,
+  { threads }: SessionOptions,
+): Promise<TensorFlowGraph> {
   const binding = await loadTensorFlow(threads);
-  const graph = prepareForTensorFlow(given);
-  const builder = createTensorFlowBuilder();
-  const names = new Map<Value, string>();
-  const used = new Set<Value | undefined>(graph.outputs.map(({ value }) => value));
-  for (const { inputs } of graph.nodes) for (const value of inputs) used.add(value);
-  const inputs = graph.inputs
-    .filter(({ value }) => used.has(value))
-    .map(({ name, value: { shape, dtype }, value }, i) => {
-      const attributes = { dtype: { type: dtype }, shape: { shape } };
-      const node = builder.addNamed(`input_${i}`, "Placeholder", [], attributes, { dtype });
-      names.set(value, node);
-      return { name, node };
-    });
-  writeNodes(graph, names, builder);
-  const outputs = graph.outputs.map(({ name, value }, i) => {
-    const node = builder.addNamed(`output_${i}`, "Identity", [names.get(value)!]);
-    return { name, value, node };
-  });
-  const model = await withSavedModel(builder.finish(), (folder) =>
+  const program = writeTensorFlowProgram(graph, variables);
+  const model = await withSavedModel(program.definition, (folder) =>
     refusing(() => binding.loadSavedModel(folder, TAG)),
   );
-  const inputNames = inputs.map(({ node }) => node).join(",");
-  const outputNames = outputs.map(({ node }) => node).join(",");
 
+  /** Feeds and fetches by the nodes of the graph; `use` gets each fetched tensor's own copy. */
+  function call(feeds: readonly (readonly [string, NdArray])[], fetches: readonly string[]) {
+    const tensors: number[] = [];
+    try {
+      for (const [, array] of feeds) tensors.push(toTensor(array, binding));
+      const nodes = feeds.map(([node]) => node).join(",");
+      const made = refusing(() =>
+        binding.runSavedModel(model, tensors, nodes, fetches.join(",")),
+      ).map(({ id }) => id);
+      tensors.push(...made);
+      return made.map((tensor) => binding.tensorDataSync(tensor));
+    } finally {
+      for (const tensor of tensors) binding.deleteTensor(tensor);
+    }
+  }
+
+  const { inputs, outputs, assigned } = program;
+  const fetches = outputs.map(({ node }) => node);
   return {
-    async run(feeds, into) {
-      const tensors: number[] = [];
-      try {
-        for (const { name } of inputs) tensors.push(toTensor(feeds.get(name)!, binding));
-        const made = refusing(() =>
-          binding.runSavedModel(model, tensors, inputNames, outputNames),
-        ).map(({ id }) => id);
-        tensors.push(...made);
-        return new Map(
-          outputs.map(({ name, value: { shape, dtype } }, i) => {
-            const data = binding.tensorDataSync(made[i]!);
-            const target = into.get(name);
-            if (!target) return [name, { dtype, shape, data } as NdArray];
-            (target.data as Float32Array).set(data as Float32Array);
-            return [name, target];
-          }),
-        );
-      } finally {
-        for (const tensor of tensors) binding.deleteTensor(tensor);
-      }
+    run(feeds, into) {
+      const given = inputs.map(({ name, node }) => [node, feeds.get(name)!] as const);
+      const results = call(given, fetches);
+      return new Map(
+        outputs.map(({ name, value }, i) => {
+          const target = into.get(name);
+          if (!target) return [name, arrayOf(value, results[i]!)];
+          (target.data as Float32Array).set(results[i] as Float32Array);
+          return [name, target];
+        }),
+      );
+    },
+    assign(values) {
+      const feeds = program.variables.map(
+        ({ name, placeholder }) => [placeholder, values.get(name)!] as const,
+      );
+      call(feeds, [assigned]);
+    },
+    read() {
+      const results = call(
+        [],
+        program.variables.map(({ read }) => read),
+      );
+      return new Map(
+        program.variables.map(({ name, value }, i) => [name, arrayOf(value, results[i]!)]),
+      );
     },
     dispose: () => binding.deleteSavedModel(model),
   };
 }
 
+const arrayOf = ({ dtype, shape }: Value, data: NdArray["data"]) =>
+  ({ dtype, shape, data }) as NdArray;
+
 function toTensor({ dtype, shape, data }: NdArray, binding: TensorFlowBinding): number {
-  const type = { float32: binding.TF_FLOAT, int32: binding.TF_INT32, bool: binding.TF_BOOL }[
-    dtype as Value["dtype"]
-  ];
-  return binding.createTensor([...shape], type, data as Float32Array);
+  const types = { float32: binding.TF_FLOAT, int32: binding.TF_INT32, bool: binding.TF_BOOL };
+  return binding.createTensor([...shape], types[dtype as Value["dtype"]], data as Float32Array);
 }
 
 /** What TensorFlow refuses, in one line. */

@@ -1,0 +1,89 @@
+/** What is particular to the TensorFlow engine; that it computes the same is in kernels.test.ts and programs.test.ts. */
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createRandom, ndarray } from "@aligntok/core";
+import type { Tensor } from "@tensorflow/tfjs-core";
+import * as tf from "@tensorflow/tfjs-core";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { compile, engines, linear, spec } from "../src/index.ts";
+import { noTensorFlow } from "./engines-here.ts";
+
+const engine = "tensorflow";
+const array = (...values: number[]) => ndarray(Float32Array.from(values), [values.length]);
+
+afterEach(() => vi.unstubAllEnvs());
+
+describe("where it is missing", () => {
+  const attempt = () => compile((x: Tensor) => tf.neg(x), spec([1]), { engine });
+
+  it("says what to install", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "jit-"));
+    vi.stubEnv("ALIGNTOK_TENSORFLOW", folder);
+    await expect(attempt()).rejects.toMatchObject({
+      code: "unavailable",
+      message: expect.stringMatching(
+        /^engine tensorflow: no tfjs-node in ALIGNTOK_TENSORFLOW=.*npm install @tensorflow\/tfjs-node.*npm run setup:tensorflow/,
+      ),
+    });
+    const report = (await engines()).find(({ name }) => name === engine);
+    expect(report).toMatchObject({ available: false });
+    await rm(folder, { recursive: true });
+  });
+
+  it("tells a package whose install script has not run, and an addon that does not load", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "jit-"));
+    vi.stubEnv("ALIGNTOK_TENSORFLOW", folder);
+    const installed = join(folder, "node_modules/@tensorflow/tfjs-node");
+    await mkdir(join(installed, "lib/napi-v8"), { recursive: true });
+    await writeFile(join(installed, "package.json"), '{"version":"4.22.0"}');
+    await expect(attempt()).rejects.toThrow(/has no native part: its install script has not run/);
+    await writeFile(join(installed, "lib/napi-v8/tfjs_binding.node"), "not a library");
+    await expect(attempt()).rejects.toThrow(/tfjs-node 4\.22\.0 does not load: .*npm install/);
+    await rm(folder, { recursive: true });
+  });
+});
+
+describe.skipIf(noTensorFlow)("where it is installed", () => {
+  it("has one number of threads a process", async () => {
+    const first = await compile((x: Tensor) => tf.neg(x), spec([1]), { engine, threads: 1 });
+    first.dispose();
+    const second = compile((x: Tensor) => tf.neg(x), spec([1]), { engine, threads: 64 });
+    await expect(second).rejects.toMatchObject({
+      code: "unsupported",
+      message: expect.stringMatching(/^threads: expected 1, .* got 64\. /),
+    });
+  });
+
+  it("computes with every layout of memory that arrays come in", async () => {
+    const step = await compile((x: Tensor) => tf.mul(x, 2), spec([3]), { engine });
+    const memory = new Float32Array(64).map((_, i) => i);
+    for (const offset of [0, 1, 16, 17]) {
+      const x = ndarray(memory.subarray(offset, offset + 3), [3]);
+      const y = ndarray(memory.subarray(40, 43), [3]);
+      expect(await step.run(x, { into: y })).toBe(y);
+      expect([...y.data]).toEqual([offset * 2, offset * 2 + 2, offset * 2 + 4]);
+    }
+    step.dispose();
+  });
+
+  it("keeps bound weights as they were given, whatever becomes of the caller's arrays", async () => {
+    const random = createRandom(0, "bound");
+    const weight = ndarray(random.normals(64 * 64), [64, 64]);
+    const x = ndarray(random.normals(64), [1, 64]);
+    const apply = ({ weight, x }: { weight: Tensor; x: Tensor }) => linear(x, weight);
+    const step = await compile(apply, { x: spec([1, 64]) }, { engine, bind: { weight } });
+    const before = await step.run({ x });
+    weight.data.fill(0);
+    expect(await step.run({ x })).toEqual(before);
+    step.dispose();
+  });
+
+  it("passes on what TensorFlow refuses", async () => {
+    const negated = compile((x: Tensor) => tf.neg(tf.cast(x, "bool")), spec([2]), { engine });
+    await expect(negated).rejects.toMatchObject({
+      code: "unsupported",
+      message: expect.stringMatching(/^tensorflow refused the graph: .*'T' of bool/),
+    });
+  });
+});
