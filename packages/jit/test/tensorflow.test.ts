@@ -10,7 +10,6 @@ import { compile, engines, linear, spec } from "../src/index.ts";
 import { noTensorFlow } from "./engines-here.ts";
 
 const engine = "tensorflow";
-const array = (...values: number[]) => ndarray(Float32Array.from(values), [values.length]);
 
 afterEach(() => vi.unstubAllEnvs());
 
