@@ -72,26 +72,37 @@ function turned(
   groups: number,
   builder: OnnxBuilder,
 ): string {
-  let swapped: string;
-  if (groups === 1) {
-    swapped = builder.add("Transpose", [weight], { perm: [1, 0, 2, 3] });
-  } else {
-    const split = flatten(weight, [groups, o / groups, i, kh, kw], builder);
-    const inner = builder.add("Transpose", [split], { perm: [0, 2, 1, 3, 4] });
-    swapped = flatten(inner, [groups * i, o / groups, kh, kw], builder);
-  }
-  if (kh * kw === 1) return swapped;
-  const back = builder.ints([-1, -1]);
-  const end = builder.ints([-(2 ** 53), -(2 ** 53)]);
-  return builder.add("Slice", [swapped, back, end, builder.ints([2, 3]), back]);
+  const taps = kh * kw;
+  const flat = flatten(weight, [o * i, taps], builder);
+  const reversed = Array.from({ length: taps }, (_, tap) => taps - 1 - tap);
+  // A product with a permutation is several times as fast as a slice with steps of -1.
+  const mirrored =
+    taps === 1 ? flat : builder.add("MatMul", [flat, permutation(reversed, builder)]);
+  const swapped = builder.add(
+    "Transpose",
+    [flatten(mirrored, [groups, o / groups, i, taps], builder)],
+    { perm: [0, 2, 1, 3] },
+  );
+  return flatten(swapped, [groups * i, o / groups, kh, kw], builder);
+}
+
+/** The matrix whose product on the right moves column `from[i]` to column i. */
+function permutation(from: readonly number[], builder: OnnxBuilder): string {
+  const n = from.length;
+  const matrix = new Float32Array(n * n);
+  from.forEach((row, column) => {
+    matrix[row * n + column] = 1;
+  });
+  return builder.constant(matrix, { shape: [n, n], dtype: "float32" });
 }
 
 /**
  * dw. Copies of x shifted by each tap of the kernel, stacked as channels, against dy, summed over images and
  * pixels: one matrix product once the channels stand first.
  *
- * With stride 1 the shifts are shared between both sides: x gets the kw horizontal ones and dy the kh
- * vertical ones (a row apart in memory), kw + kh copies in place of kw * kh.
+ * With stride 1 the shifts are shared between both sides: x gets the kw horizontal ones and dy the kh vertical
+ * ones, kw + kh copies in place of kw * kh. Both lie in images of the same padded width, so that a shift is one
+ * of the whole memory; what it brings across the edge of a row or an image meets zeros of the other side.
  */
 export const lowerWeightGradient: Lowering = (
   { attributes, inputs: [dyValue, xValue], outputs: [dw] },
@@ -99,31 +110,26 @@ export const lowerWeightGradient: Lowering = (
   builder,
 ) => {
   const { stride, padding, dilation, groups } = attributes as ConvAttributes;
-  const [n, channels, h, w] = xValue!.shape as Image;
-  const [, outputs, oh, ow] = dyValue!.shape as Image;
+  const [n, c, h, w] = xValue!.shape as Image;
+  const [, o, oh, ow] = dyValue!.shape as Image;
   const [, , kh, kw] = dw!.shape as Image;
-  const [o, c] = [outputs / groups, channels / groups];
   const [top, left, bottom, right] = padding;
   const [ph, pw] = [h + top + bottom, w + left + right];
   const source = pad(channelsFirst(x!, builder), padding, builder); // (C, N, ph, pw)
   const slope = channelsFirst(dy!, builder); // (O, N, oh, ow)
 
   if (stride === 1) {
-    const reach = dilation * (kh - 1);
-    const columns = Array.from({ length: kw }, (_, j) =>
-      slice(source, [3], [j * dilation], [j * dilation + ow], builder),
-    );
-    const rows = Array.from({ length: kh }, (_, i) =>
-      pad(slope, [i * dilation, 0, reach - i * dilation, 0], builder),
-    );
-    const length = n * ph * ow;
+    const [high, wide] = [dilation * (kh - 1), dilation * (kw - 1)];
+    const framed = pad(slope, [0, wide, high, 0], builder); // (O, N, ph, pw)
+    const pixels = n * ph * pw;
     return product(
-      [concat(rows, builder), kh * o], // (kh O, N, ph, ow)
-      [kw === 1 ? columns[0]! : concat(columns, builder), kw * c], // (kw C, N, ph, ow)
-      { length, split: [kh, o, kw, c] },
+      delays(framed, { length: o * pixels, count: kh, step: dilation * pw }, builder),
+      delays(source, { length: c * pixels, count: kw, step: dilation }, builder),
+      // The further x is delayed, the further left the tap.
+      { rows: kh, columns: kw, pixels, tapAt: (i, j) => i * kw + kw - 1 - j },
     );
   }
-  const taps: string[] = [];
+  const shifted: string[] = [];
   for (let i = 0; i < kh; i++) {
     for (let j = 0; j < kw; j++) {
       const [y0, x0] = [i * dilation, j * dilation];
@@ -131,48 +137,86 @@ export const lowerWeightGradient: Lowering = (
         Math.min(ph, y0 + (oh - 1) * stride + 1),
         Math.min(pw, x0 + (ow - 1) * stride + 1),
       ];
-      taps.push(slice(source, [2, 3], [y0, x0], ends, builder, stride));
+      shifted.push(slice(source, [2, 3], [y0, x0], ends, builder, stride));
     }
   }
-  return product([slope, o], [concat(taps, builder), kh * kw * c], {
-    length: n * oh * ow,
-    split: [1, o, kh * kw, c],
+  return product(slope, concat(shifted, builder), {
+    rows: 1,
+    columns: kh * kw,
+    pixels: n * oh * ow,
+    tapAt: (_, j) => j,
   });
 
-  /** a b^T over all images and pixels, whose axes are `split` = (rows of taps, O, columns of taps, C), as (O, C, kh, kw). */
+  /** The sum over pixels of (rows, O, pixels) times (columns, C, pixels), as (O, C / groups, kh, kw). */
   function product(
-    [a, m]: readonly [string, number],
-    [b, k]: readonly [string, number],
-    { length, split }: { readonly length: number; readonly split: readonly number[] },
-  ): string {
-    if (groups > 1) return groupProduct(a, b, { length, split });
-    const matrices = [flatten(a, [m, length], builder), flatten(b, [k, length], builder)];
-    const total = builder.add("Gemm", matrices, { transB: 1 });
-    const ordered = builder.add("Transpose", [flatten(total, split, builder)], {
-      perm: [1, 3, 0, 2],
-    });
-    return flatten(ordered, dw!.shape, builder);
-  }
-
-  /** The same with the channels of a and b in groups: one product for each, (O, C, kh, kw) with the groups within O. */
-  function groupProduct(
     a: string,
     b: string,
-    { length, split }: { readonly length: number; readonly split: readonly number[] },
+    {
+      rows,
+      columns,
+      pixels,
+      tapAt,
+    }: {
+      readonly rows: number;
+      readonly columns: number;
+      readonly pixels: number;
+      /** The tap that row i and column j make. */
+      readonly tapAt: (i: number, j: number) => number;
+    },
   ): string {
-    const [rows, , columns] = split as [number, number, number];
-    const matrices = [[a, rows, o] as const, [b, columns, c] as const].map(([x, taps, size]) => {
-      const parts = flatten(x, [taps, groups, size, length], builder);
-      const first = builder.add("Transpose", [parts], { perm: [1, 0, 2, 3] });
-      return flatten(first, [groups, taps * size, length], builder);
-    });
-    const total = builder.add("FusedMatMul", matrices, { transB: 1 }, { domain: MICROSOFT });
-    const ordered = builder.add("Transpose", [flatten(total, [groups, ...split], builder)], {
-      perm: [0, 2, 4, 1, 3],
-    });
+    const [og, cg] = [o / groups, c / groups];
+    const tapsFirst =
+      groups === 1
+        ? builder.add("Gemm", [ofPixels(a, rows * o), ofPixels(b, columns * c)], { transB: 1 })
+        : builder.add(
+            "FusedMatMul",
+            [ofGroups(a, rows, og), ofGroups(b, columns, cg)],
+            { transB: 1 },
+            { domain: MICROSOFT },
+          );
+    const split = flatten(tapsFirst, [groups, rows, og, columns, cg], builder);
+    const stacked = builder.add("Transpose", [split], { perm: [1, 3, 0, 2, 4] });
+    const taps = Array.from({ length: rows * columns }, (_, i) =>
+      tapAt(Math.floor(i / columns), i % columns),
+    );
+    // As a product this transposition is several times as fast, and puts the taps in order, too.
+    const ordered = builder.add(
+      "Gemm",
+      [flatten(stacked, [taps.length, o * cg], builder), permutation(taps, builder)],
+      { transA: 1 },
+    );
     return flatten(ordered, dw!.shape, builder);
+
+    function ofPixels(x: string, count: number): string {
+      return flatten(x, [count, pixels], builder);
+    }
+    function ofGroups(x: string, count: number, size: number): string {
+      const parts = flatten(x, [count, groups, size, pixels], builder);
+      const first = builder.add("Transpose", [parts], { perm: [1, 0, 2, 3] });
+      return flatten(first, [groups, count * size, pixels], builder);
+    }
   }
 };
+
+/**
+ * `count` copies of a whole tensor in a row, each delayed by `step` elements more than the one before:
+ * copies with `step` zeros between them, read with the length of one.
+ */
+function delays(
+  x: string,
+  {
+    length,
+    count,
+    step,
+  }: { readonly length: number; readonly count: number; readonly step: number },
+  builder: OnnxBuilder,
+): string {
+  if (count === 1) return x;
+  const flat = flatten(x, [length], builder);
+  const gap = builder.add("Expand", [builder.scalar(0), builder.ints([step])]);
+  const parts = Array.from({ length: count - 1 }, () => [flat, gap]).flat();
+  return concat([...parts, slice(flat, [0], [0], [length - (count - 1) * step], builder)], builder);
+}
 
 function channelsFirst(x: string, builder: OnnxBuilder): string {
   return builder.add("Transpose", [x], { perm: [1, 0, 2, 3] });
