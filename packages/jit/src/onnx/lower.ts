@@ -4,6 +4,7 @@ import { createOnnxBuilder, type OnnxBuilder } from "./builder.ts";
 import { elementwise } from "./elementwise.ts";
 import { fused } from "./fused.ts";
 import { reductions } from "./reductions.ts";
+import { schedule } from "./schedule.ts";
 import { shapes } from "./shapes.ts";
 
 /** Writes one node: names of its inputs in, names of its outputs out. */
@@ -45,7 +46,7 @@ export function lowerToOnnx(graph: Graph): Uint8Array {
     names.set(value, name);
   }
   const nameOf = (value: Value | undefined) => (value ? (names.get(value) as string) : "");
-  for (const node of graph.nodes) {
+  for (const node of schedule(graph)) {
     const lowering = lowerings[node.op];
     if (!lowering) {
       throw new AlignTokError("unsupported", `operation ${node.op}: has no ONNX form`);

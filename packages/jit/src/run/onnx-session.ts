@@ -17,7 +17,8 @@ export async function createOnnxSession(
     intraOpNumThreads: threads,
     interOpNumThreads: 1,
     graphOptimizationLevel: "all",
-    // One block for all activations is fetched afresh at each run: page faults that cost more than it saves.
+    // A planned block for all activations comes on top of what the first run took piece by piece, nearly twice the
+    // memory, and is fetched afresh at each run: page faults that cost more than it saves.
     enableMemPattern: false,
     // Threads that wait sleep: as fast alone, and several times as fast where other work shares the cores.
     extra: { session: { intra_op: { allow_spinning: "0" } } },
