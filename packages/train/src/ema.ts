@@ -1,4 +1,5 @@
 import { check } from "@aligntok/core";
+import { runLoop } from "./flat-memory.ts";
 import { type FlatParameters, zerosLike } from "./parameters.ts";
 
 /** An exponential moving average of parameters, the weights that are evaluated and published. */
@@ -31,8 +32,7 @@ export function createEma(
         source.length === flat.length,
         () => `ema: expected ${flat.length} elements, got ${source.length}`,
       );
-      const gain = 1 - decay;
-      for (let i = 0; i < flat.length; i++) flat[i] = flat[i]! + (source[i]! - flat[i]!) * gain;
+      runLoop("average", [flat, source], { constants: [1 - decay] });
     },
   };
 }

@@ -1,19 +1,10 @@
-/** Norm and clipping of a flat gradient buffer, with the semantics of torch.nn.utils.clip_grad_norm_. */
+/** Loops over a flat gradient buffer: norm and clipping as in torch.nn.utils.clip_grad_norm_, and accumulation. */
 import { check } from "@aligntok/core";
+import { runLoop } from "./flat-memory.ts";
 
 /** Euclidean norm of all gradients together, accumulated in float64. */
 export function computeGradientNorm(gradients: Float32Array): number {
-  // four sums: one alone would wait for each addition to finish
-  let [a, b, c, d] = [0, 0, 0, 0];
-  const whole = gradients.length - (gradients.length % 4);
-  for (let i = 0; i < whole; i += 4) {
-    a += gradients[i]! * gradients[i]!;
-    b += gradients[i + 1]! * gradients[i + 1]!;
-    c += gradients[i + 2]! * gradients[i + 2]!;
-    d += gradients[i + 3]! * gradients[i + 3]!;
-  }
-  for (let i = whole; i < gradients.length; i++) a += gradients[i]! * gradients[i]!;
-  return Math.sqrt(a + b + c + d);
+  return Math.sqrt(runLoop("sumOfSquares", [gradients]));
 }
 
 /** min(1, maxNorm / (norm + 1e-6)): the `scale` to give an optimizer, which then clips in its own loop. */
@@ -26,6 +17,26 @@ export function computeClipScale(norm: number, maxNorm: number): number {
 export function clipGradients(gradients: Float32Array, maxNorm: number): number {
   const norm = computeGradientNorm(gradients);
   const scale = computeClipScale(norm, maxNorm);
-  if (scale < 1) for (let i = 0; i < gradients.length; i++) gradients[i] = gradients[i]! * scale;
+  if (scale < 1) runLoop("scale", [gradients], { constants: [scale] });
   return norm;
+}
+
+/**
+ * sum = sum + weight gradients, in place. With the mean loss of n of N samples and weight n / N, all parts of a
+ * batch together give the gradients of the whole batch; start each from `sum.fill(0)`.
+ */
+export function accumulateGradients(
+  sum: Float32Array,
+  gradients: Float32Array,
+  options: {
+    /** @default 1 */
+    readonly weight?: number;
+  } = {},
+): void {
+  const { weight = 1 } = options;
+  check(
+    gradients.length === sum.length,
+    () => `gradients: expected ${sum.length} elements like the sum, got ${gradients.length}`,
+  );
+  runLoop("accumulate", [sum, gradients], { constants: [weight] });
 }

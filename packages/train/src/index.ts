@@ -4,7 +4,12 @@ export type { Checkpoint, CheckpointContent, TensorSet } from "./checkpoint.ts";
 export { loadLatestCheckpoint, saveCheckpoint } from "./checkpoint.ts";
 export type { Ema } from "./ema.ts";
 export { createEma } from "./ema.ts";
-export { clipGradients, computeClipScale, computeGradientNorm } from "./gradient.ts";
+export {
+  accumulateGradients,
+  clipGradients,
+  computeClipScale,
+  computeGradientNorm,
+} from "./gradient.ts";
 export type { FlatParameters } from "./parameters.ts";
 export {
   assignParameters,

@@ -6,6 +6,7 @@ import {
   type Parameters,
   sizeOf,
 } from "@aligntok/core";
+import { allocateBeside, allocateFlat } from "./flat-memory.ts";
 
 /**
  * Parameters laid end to end in one array, so that an optimizer is one loop and gradients one buffer.
@@ -29,7 +30,7 @@ export interface FlatParameters {
 export function flattenParameters(params: Parameters): FlatParameters {
   const names = Object.keys(params);
   const shapes = names.map((name) => params[name]!.shape);
-  const flattened = allocate(names, shapes);
+  const flattened = layOut(names, shapes, allocateFlat);
   for (const name of names) {
     const { dtype, data, shape } = params[name] as NdArray;
     check(
@@ -44,11 +45,9 @@ export function flattenParameters(params: Parameters): FlatParameters {
 
 /** Zeros in the same layout: a gradient buffer whose views a compiled step fills in place. */
 export function zerosLike(parameters: FlatParameters): FlatParameters {
-  const { names, views } = parameters;
-  return allocate(
-    names,
-    names.map((name) => views[name]!.shape),
-  );
+  const { names, views, flat } = parameters;
+  const shapes = names.map((name) => views[name]!.shape);
+  return layOut(names, shapes, () => allocateBeside(flat));
 }
 
 /**
@@ -76,13 +75,14 @@ export function assignParameters(
   }
 }
 
-function allocate(
+function layOut(
   names: readonly string[],
   shapes: readonly (readonly number[])[],
+  allocate: (length: number) => Float32Array,
 ): FlatParameters {
   const offsets = [0];
   for (const shape of shapes) offsets.push(offsets.at(-1)! + sizeOf(shape));
-  const flat = new Float32Array(offsets.at(-1)!);
+  const flat = allocate(offsets.at(-1)!);
   const views: Record<string, NdArray<"float32">> = {};
   names.forEach((name, i) => {
     const data = flat.subarray(offsets[i], offsets[i + 1]);
