@@ -1,5 +1,5 @@
 import { writeFile } from "node:fs/promises";
-import { check, type NdArray } from "@aligntok/core";
+import { AlignTokError, check, type NdArray } from "@aligntok/core";
 import type { Tensor } from "@tensorflow/tfjs-core";
 import { type Graph, printGraph } from "../graph/graph.ts";
 import { lowerToOnnx } from "../onnx/lower.ts";
@@ -13,6 +13,7 @@ import { createOnnxSession } from "./onnx-session.ts";
 import { createReferenceSession } from "./reference-session.ts";
 import type { Program, SessionFactory, SessionOptions } from "./session.ts";
 import { createTensorFlowSession } from "./tensorflow-session.ts";
+import { unlessAborted } from "./unless-aborted.ts";
 
 export interface CompileOptions<Bound extends BoundInputs = NoInputs> extends SessionOptions {
   /** What runs the graph. @default "onnxruntime" */
@@ -28,7 +29,10 @@ export interface CompileOptions<Bound extends BoundInputs = NoInputs> extends Se
 export interface RunOptions {
   /** Arrays to be filled in place of new ones: any part of the tree of outputs. They may be views into a larger array. */
   readonly into?: unknown;
-  /** Rejects with the signal's reason: a run that has not begun does not begin. */
+  /**
+   * Rejects with the signal's reason, before a run begins or, in a worker thread, at once: its result is dropped then,
+   * `into` is left alone, and the function can be called again.
+   */
   readonly signal?: AbortSignal;
 }
 
@@ -46,7 +50,7 @@ export interface Compiled<In, Out> {
   readonly graph: Graph & { toString(): string };
   /** Writes the graph as an ONNX file, which netron.app shows. */
   save(path: string): Promise<void>;
-  /** Releases the engine's memory once a run under way has ended. A second call does nothing. */
+  /** Releases the engine's memory once the runs asked for have ended. A second call does nothing. */
   dispose(): void;
 }
 
@@ -76,28 +80,28 @@ export async function compile<S, Out, Bound extends BoundInputs = NoInputs>(
 ): Promise<Compiled<MapTree<S, TensorSpec, NdArray>, MapTree<Out, Tensor, NdArray<"float32">>>> {
   refuseNesting();
   const engine = await requireEngine(options.engine ?? "onnxruntime");
+  if (options.worker && engine !== "onnxruntime") {
+    throw new AlignTokError(
+      "unsupported",
+      `worker: expected engine onnxruntime, got ${engine}. leave worker out: this engine runs on the calling thread`,
+    );
+  }
   const source = { fn: fn as Program["fn"], inputs: joinInputs(inputSpec, options.bind) };
   const { graph: traced, outputNames } = trace(source.fn, source.inputs);
   const graph = optimize(traced);
   const session = await sessionFactories[engine]({ ...source, graph }, options);
   const isName = (x: unknown): x is string => typeof x === "string";
   let disposed = false;
-  const checkUsable = () =>
-    check(!disposed, "run: the compiled function has been disposed. compile it again");
-  let queue: Promise<unknown> = Promise.resolve(); // settles with the last run, and never rejects
+  let queue: Promise<void> = Promise.resolve(); // fulfilled when no run is under way or waits
 
   return {
     graph: Object.assign(Object.create({ toString: () => printGraph(graph) }), graph),
     async run(inputs, { into, signal } = {}) {
-      checkUsable();
+      check(!disposed, "run: the compiled function has been disposed. compile it again");
       signal?.throwIfAborted();
       const feeds = matchInputs(graph, inputs);
       const targets = matchTargets(graph, into);
-      const outputs = await inTurn(() => {
-        checkUsable();
-        signal?.throwIfAborted();
-        return session.run(feeds, targets, signal);
-      });
+      const outputs = await inTurn(signal, () => session.run(feeds, targets, signal));
       return mapTree(outputNames, isName, (name) => outputs.get(name)!) as never;
     },
     save: (path) => writeFile(path, lowerToOnnx(graph)),
@@ -108,9 +112,18 @@ export async function compile<S, Out, Bound extends BoundInputs = NoInputs>(
     },
   };
 
-  function inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const done = queue.then(work);
-    queue = done.catch(() => {}); // the caller of that run has its error
-    return done;
+  /** Waits for the runs before. One that is given up while it waits leaves its place in the queue. */
+  async function inTurn<T>(signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
+    const before = queue;
+    let leave = () => {};
+    queue = new Promise((resolve) => {
+      leave = resolve;
+    });
+    try {
+      await unlessAborted(before, signal);
+      return await work();
+    } finally {
+      void before.then(leave);
+    }
   }
 }

@@ -19,12 +19,7 @@ export interface Jitted<In, Out> {
 
 type Outputs<Out> = MapTree<Out, Tensor, NdArray<"float32">>;
 
-/** A graph, how many calls are on their way through it, and whether it is to go after the last of them. */
-interface Held {
-  readonly compiled: Promise<Compiled<unknown, unknown>>;
-  calls: number;
-  released: boolean;
-}
+type Graph = Promise<Compiled<unknown, unknown>>;
 
 /**
  * Compiles a function for whatever arrays it is called with, once for each set of names, shapes and types: `jax.jit`.
@@ -46,9 +41,9 @@ export function jit<In, Out>(
     Number.isInteger(maxShapes) && maxShapes >= 1,
     () => `maxShapes: expected a whole number of at least 1, got ${maxShapes}`,
   );
-  const held = new Map<string, Held>(); // least recently used first
+  const held = new Map<string, Graph>(); // least recently used first
 
-  function hold(key: string, inputs: unknown): Held {
+  function hold(key: string, inputs: unknown): Graph {
     const graph = held.get(key) ?? compileFor(key, inputs);
     held.delete(key);
     held.set(key, graph);
@@ -56,37 +51,25 @@ export function jit<In, Out>(
     return graph;
   }
 
-  function compileFor(key: string, inputs: unknown): Held {
-    const compiled = compile(fn as (inputs: unknown) => unknown, specOf(inputs), options);
-    const graph = { compiled: compiled as Held["compiled"], calls: 0, released: false };
-    compiled.catch(() => held.get(key) === graph && held.delete(key)); // the next call tries again
+  function compileFor(key: string, inputs: unknown): Graph {
+    const graph = compile(fn as (inputs: unknown) => unknown, specOf(inputs), options) as Graph;
+    graph.catch(() => held.get(key) === graph && held.delete(key)); // the next call tries again
     return graph;
   }
 
+  /** A graph that calls are on their way through finishes them first. */
   function makeRoom(most: number): void {
     for (const [key, graph] of held) {
       if (held.size <= most) return;
       held.delete(key);
-      graph.released = true;
-      disposeUnused(graph);
+      graph.then((compiled) => compiled.dispose()).catch(() => {}); // its error went to the caller
     }
-  }
-
-  function disposeUnused({ compiled, calls, released }: Held): void {
-    if (!released || calls > 0) return;
-    compiled.then((graph) => graph.dispose()).catch(() => {}); // its error went to the caller
   }
 
   async function call(inputs: unknown, run?: RunOptions): Promise<unknown> {
     run?.signal?.throwIfAborted();
-    const graph = hold(describe(inputs), inputs);
-    graph.calls++;
-    try {
-      return await (await graph.compiled).run(inputs, run);
-    } finally {
-      graph.calls--;
-      disposeUnused(graph);
-    }
+    const graph = await hold(describe(inputs), inputs);
+    return graph.run(inputs, run);
   }
 
   function callOutside(inputs: unknown, run?: RunOptions): Promise<unknown> {

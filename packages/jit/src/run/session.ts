@@ -29,4 +29,9 @@ export type SessionFactory = (program: Program, options: SessionOptions) => Prom
 export interface SessionOptions {
   /** Threads within an operation. @default as many as the machine has cores */
   readonly threads?: number;
+  /**
+   * Runs in a worker thread, which leaves this one free meanwhile: timers fire, files are read, Ctrl-C is seen.
+   * Inputs are copied for it, outputs only where they have a target. @default false
+   */
+  readonly worker?: boolean;
 }

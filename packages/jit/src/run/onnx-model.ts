@@ -1,0 +1,62 @@
+/**
+ * A model in ONNX Runtime. This file runs on the main thread and in the worker thread alike, so what it takes
+ * can be posted, and its errors are those of ONNX Runtime.
+ */
+import type { NdArray } from "@aligntok/core";
+import type { InferenceSession, Tensor } from "onnxruntime-node";
+import type { Value } from "../graph/graph.ts";
+
+export interface OnnxModel {
+  /** The bytes of the ONNX file. */
+  readonly bytes: Uint8Array;
+  readonly outputs: readonly { readonly name: string; readonly value: Value }[];
+  readonly threads: number;
+}
+
+export interface LoadedModel {
+  /** Fills the arrays of `into`, and makes new ones for the other outputs. */
+  run(feeds: Arrays, into: Arrays): Promise<Map<string, NdArray>>;
+  release(): Promise<void>;
+}
+
+export type Arrays = ReadonlyMap<string, NdArray>;
+
+/** The native library is loaded only here, not on import. */
+export async function loadOnnxModel({ bytes, outputs, threads }: OnnxModel): Promise<LoadedModel> {
+  const ort = await import("onnxruntime-node");
+  const toTensor = ({ dtype, shape, data }: NdArray): Tensor =>
+    new ort.Tensor(dtype as "float32", data as Float32Array, shape);
+  const options: InferenceSession.SessionOptions = {
+    executionProviders: ["cpu"],
+    intraOpNumThreads: threads,
+    interOpNumThreads: 1,
+    graphOptimizationLevel: "all",
+    // A planned block for all activations comes on top of what the first run took piece by piece, nearly twice the
+    // memory, and is fetched afresh at each run: page faults that cost more than it saves.
+    enableMemPattern: false,
+    // Threads that wait sleep: as fast alone, and several times as fast where other work shares the cores.
+    extra: { session: { intra_op: { allow_spinning: "0" } } },
+    logSeverityLevel: 4, // fatal: what goes wrong is thrown as well
+  };
+  const session = await ort.InferenceSession.create(bytes, options);
+  return {
+    async run(feeds, into) {
+      const given: Record<string, Tensor> = {};
+      // An input that the optimised graph does not use is still declared, so it must be fed.
+      for (const [name, array] of feeds) given[name] = toTensor(array);
+      const fetches: Record<string, Tensor | null> = {};
+      for (const { name } of outputs) {
+        const target = into.get(name);
+        fetches[name] = target ? toTensor(target) : null;
+      }
+      const results = await session.run(given, fetches);
+      return new Map(
+        outputs.map(({ name, value: { dtype, shape } }) => {
+          const made = () => ({ dtype, shape, data: results[name]!.data }) as NdArray;
+          return [name, into.get(name) ?? made()];
+        }),
+      );
+    },
+    release: () => session.release(),
+  };
+}

@@ -1,0 +1,75 @@
+/** The worker thread: models of ONNX Runtime, which answers to messages load, run and release. */
+import { parentPort } from "node:worker_threads";
+import type { NdArray } from "@aligntok/core";
+import { type LoadedModel, loadOnnxModel, type OnnxModel } from "./onnx-model.ts";
+import { type Place, type SharedBytes, viewPlaces } from "./staging.ts";
+
+/** What the thread is asked to do; `model` is a number that the other side chooses. */
+export type WorkerTask =
+  | { readonly task: "load"; readonly model: number; readonly onnx: OnnxModel }
+  | { readonly task: "run"; readonly model: number; readonly run: StagedRun }
+  | { readonly task: "release"; readonly model: number };
+
+/** Arrays of a run: places in one buffer that goes to and fro. */
+export interface StagedRun {
+  readonly buffer: ArrayBuffer;
+  readonly feeds: readonly Place[];
+  /** Outputs to be written into the buffer; the others are new arrays. */
+  readonly into: readonly Place[];
+  /** Feeds that are still to be copied to their place. */
+  readonly shared: readonly SharedBytes[];
+}
+
+/** What a run gives back. */
+export interface StagedResult {
+  readonly buffer: ArrayBuffer;
+  /** Outputs that are not in the buffer. */
+  readonly made: ReadonlyMap<string, NdArray>;
+  /** ONNX Runtime's message, where it failed. */
+  readonly error?: string;
+}
+
+const models = new Map<number, LoadedModel>();
+
+async function run(model: number, staged: StagedRun): Promise<StagedResult> {
+  const { buffer, feeds, into, shared } = staged;
+  for (const { bytes, offset } of shared) new Uint8Array(buffer).set(bytes, offset);
+  try {
+    const outputs = await models
+      .get(model)!
+      .run(viewPlaces(buffer, feeds), viewPlaces(buffer, into));
+    for (const { name } of into) outputs.delete(name);
+    return { buffer, made: outputs };
+  } catch (error) {
+    return { buffer, made: new Map(), error: messageOf(error) };
+  }
+}
+
+async function answer(request: WorkerTask): Promise<readonly [unknown, ArrayBuffer[]]> {
+  const { task, model } = request;
+  if (task === "load") {
+    models.set(model, await loadOnnxModel(request.onnx));
+    return [undefined, []];
+  }
+  if (task === "run") {
+    const result = await run(model, request.run);
+    const made = [...result.made.values()].map(({ data }) => data.buffer as ArrayBuffer);
+    return [result, [result.buffer, ...made]];
+  }
+  await models.get(model)?.release();
+  models.delete(model);
+  return [undefined, []];
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+parentPort!.on("message", async ({ id, request }: { id: number; request: WorkerTask }) => {
+  try {
+    const [value, transferred] = await answer(request);
+    parentPort!.postMessage({ id, value }, transferred);
+  } catch (error) {
+    parentPort!.postMessage({ id, error: messageOf(error) });
+  }
+});
