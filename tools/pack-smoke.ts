@@ -15,6 +15,15 @@ if (unbuilt.length > 0) {
   process.exit(1);
 }
 
+/** A script that runs a graph in a worker thread, which is a file of its own in the package. */
+const runInWorker = `
+  import { compile, spec } from "@aligntok/jit";
+  import { neg } from "@tensorflow/tfjs-core";
+  const step = await compile(neg, spec([1]), { worker: true });
+  const { data } = await step.run({ dtype: "float32", shape: [1], data: Float32Array.of(-7) });
+  if (data[0] !== 7) throw new Error("worker thread: expected 7, got " + data[0]);
+  console.log("a graph runs in a worker thread");`;
+
 const folder = mkdtempSync(join(tmpdir(), "aligntok-pack-"));
 try {
   const packed = JSON.parse(
@@ -38,6 +47,9 @@ try {
   );
   writeFileSync(join(folder, "import-all.js"), importAll(specifiers));
   console.log(run(process.execPath, ["import-all.js"], folder).trim());
+
+  writeFileSync(join(folder, "worker.js"), runInWorker);
+  console.log(run(process.execPath, ["worker.js"], folder).trim());
 
   const command = join(folder, "node_modules/.bin/aligntok");
   const report = JSON.parse(run(command, ["doctor", "--json"], folder)) as { version: string };

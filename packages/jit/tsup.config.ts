@@ -1,5 +1,7 @@
 import { defineConfig } from "tsup";
 import { preset } from "../../tsup.preset.ts";
 
-// The worker is a file of its own: it is started by its name.
-export default defineConfig(preset({ entry: ["src/index.ts", "src/run/onnx-worker.ts"] }));
+// The worker is a file of its own beside the others: it is started by its name.
+export default defineConfig(
+  preset({ entry: { index: "src/index.ts", "onnx-worker": "src/run/onnx-worker.ts" } }),
+);

@@ -15,16 +15,20 @@ const x = ndarray(random.normals(12), [4, 3]);
 const apply = ({ params, x }: { params: Record<string, tf.Tensor>; x: tf.Tensor }) =>
   linear(x, params.weight!, params.bias!);
 
-describe.each([...compiledEngines, "reference"] as const)("%s", (engine) => {
+describe.each([
+  ...compiledEngines.map((engine) => ({ engine })),
+  { engine: "onnxruntime", worker: true },
+  { engine: "reference" },
+] as const)("%o", (options) => {
   it("computes the same with weights bound as with weights given", async () => {
     const given = await compile(
       apply,
       { params: { weight: spec([2, 3]), bias: spec([2]) }, x: spec([4, 3]) },
-      { engine },
+      options,
     );
     const { weight, bias } = params;
     const expected = await given.run({ params: { weight, bias }, x });
-    const bound = await compile(apply, { x: spec([4, 3]) }, { engine, bind: { params } });
+    const bound = await compile(apply, { x: spec([4, 3]) }, { ...options, bind: { params } });
     expectTypeOf(bound.run).parameter(0).toEqualTypeOf<{ readonly x: NdArray }>();
     expect(await bound.run({ x })).toEqual(expected);
     given.dispose();
@@ -36,7 +40,7 @@ describe.each([...compiledEngines, "reference"] as const)("%s", (engine) => {
     const step = await compile(
       ({ x, w }) => tf.mul(x, w),
       { x: spec([4, 3]) },
-      { engine, bind: half },
+      { ...options, bind: half },
     );
     const { data } = await step.run({ x });
     const weights = [0.5, -3, 0.0999755859375]; // 0.1 in float16
@@ -58,6 +62,33 @@ it("shares one array among functions, without copying it", async () => {
   one.dispose();
   two.dispose();
 });
+
+it.each([{}, { worker: true }])(
+  "holds one set of weights for several functions %o",
+  async (options) => {
+    const megabytes = () => process.memoryUsage.rss() / 2 ** 20;
+    const side = 4096; // 64 MB
+    const weights = { w: ndarray(new Float32Array(side * side).fill(1), [side, side]) };
+    const functions = [];
+    const growth = [];
+    for (const count of [1, 2, 3, 4]) {
+      const before = megabytes();
+      const step = await compile(
+        ({ x, weights }) => linear(x, weights.w),
+        { x: spec([count, side]) },
+        { ...options, bind: { weights } },
+      );
+      const { data } = await step.run({
+        x: ndarray(new Float32Array(count * side).fill(2), [count, side]),
+      });
+      expect(data[0]).toBe(2 * side);
+      growth.push(megabytes() - before);
+      functions.push(step);
+    }
+    expect(growth.slice(1).reduce((sum, more) => sum + more)).toBeLessThan(64);
+    for (const step of functions) step.dispose();
+  },
+);
 
 it("drops bound inputs that no output needs, and shows the others", async () => {
   const { graph, dispose } = await compile(apply, { x: spec([4, 3]) }, { bind: { params } });

@@ -9,6 +9,8 @@ import type { Value } from "../graph/graph.ts";
 export interface OnnxModel {
   /** The bytes of the ONNX file. */
   readonly bytes: Uint8Array;
+  /** Inputs that are the same at every run. They are not copied. */
+  readonly bound: Arrays;
   readonly outputs: readonly { readonly name: string; readonly value: Value }[];
   readonly threads: number;
 }
@@ -22,7 +24,8 @@ export interface LoadedModel {
 export type Arrays = ReadonlyMap<string, NdArray>;
 
 /** The native library is loaded only here, not on import. */
-export async function loadOnnxModel({ bytes, outputs, threads }: OnnxModel): Promise<LoadedModel> {
+export async function loadOnnxModel(model: OnnxModel): Promise<LoadedModel> {
+  const { bytes, outputs, threads } = model;
   const ort = await import("onnxruntime-node");
   const toTensor = ({ dtype, shape, data }: NdArray): Tensor =>
     new ort.Tensor(dtype as "float32", data as Float32Array, shape);
@@ -38,12 +41,14 @@ export async function loadOnnxModel({ bytes, outputs, threads }: OnnxModel): Pro
     extra: { session: { intra_op: { allow_spinning: "0" } } },
     logSeverityLevel: 4, // fatal: what goes wrong is thrown as well
   };
+  const toTensors = (arrays: Arrays) =>
+    Array.from(arrays, ([name, array]) => [name, toTensor(array)] as const);
   const session = await ort.InferenceSession.create(bytes, options);
+  const bound = toTensors(model.bound);
   return {
     async run(feeds, into) {
-      const given: Record<string, Tensor> = {};
       // An input that the optimised graph does not use is still declared, so it must be fed.
-      for (const [name, array] of feeds) given[name] = toTensor(array);
+      const given = Object.fromEntries([...bound, ...toTensors(feeds)]);
       const fetches: Record<string, Tensor | null> = {};
       for (const { name } of outputs) {
         const target = into.get(name);

@@ -11,9 +11,11 @@ export async function createOnnxSession(
   { threads = availableParallelism(), worker = false }: SessionOptions,
 ): Promise<Session> {
   const outputs = graph.outputs.map(({ name, value }) => ({ name, value }));
-  const model = { bytes: lowerToOnnx(graph), outputs, threads };
+  const free = graph.inputs.filter(({ array }) => !array);
+  const bound = new Map(graph.inputs.flatMap(({ name, array }) => (array ? [[name, array]] : [])));
+  const model = { bytes: lowerToOnnx(graph), bound, outputs, threads };
   try {
-    if (worker) return await createWorkerSession(graph, model);
+    if (worker) return await createWorkerSession(model, free);
     const loaded = await loadOnnxModel(model);
     return { run: loaded.run, dispose: () => void loaded.release() };
   } catch (error) {

@@ -6,9 +6,20 @@ import { type Place, type SharedBytes, viewPlaces } from "./staging.ts";
 
 /** What the thread is asked to do; `model` is a number that the other side chooses. */
 export type WorkerTask =
-  | { readonly task: "load"; readonly model: number; readonly onnx: OnnxModel }
+  | LoadTask
   | { readonly task: "run"; readonly model: number; readonly run: StagedRun }
-  | { readonly task: "release"; readonly model: number };
+  /** `arrays` are bound to no model any longer. */
+  | { readonly task: "release"; readonly model: number; readonly arrays: readonly number[] };
+
+export interface LoadTask {
+  readonly task: "load";
+  readonly model: number;
+  readonly onnx: Omit<OnnxModel, "bound">;
+  /** Which of the arrays in the thread each bound input is. */
+  readonly bound: ReadonlyMap<string, number>;
+  /** Arrays that are new in the thread. */
+  readonly arrays: ReadonlyMap<number, NdArray>;
+}
 
 /** Arrays of a run: places in one buffer that goes to and fro. */
 export interface StagedRun {
@@ -30,6 +41,13 @@ export interface StagedResult {
 }
 
 const models = new Map<number, LoadedModel>();
+const held = new Map<number, NdArray>();
+
+async function load({ model, onnx, bound, arrays }: LoadTask): Promise<void> {
+  for (const [number, array] of arrays) held.set(number, array);
+  const inputs = new Map(Array.from(bound, ([name, number]) => [name, held.get(number)!]));
+  models.set(model, await loadOnnxModel({ ...onnx, bound: inputs }));
+}
 
 async function run(model: number, staged: StagedRun): Promise<StagedResult> {
   const { buffer, feeds, into, shared } = staged;
@@ -48,7 +66,7 @@ async function run(model: number, staged: StagedRun): Promise<StagedResult> {
 async function answer(request: WorkerTask): Promise<readonly [unknown, ArrayBuffer[]]> {
   const { task, model } = request;
   if (task === "load") {
-    models.set(model, await loadOnnxModel(request.onnx));
+    await load(request);
     return [undefined, []];
   }
   if (task === "run") {
@@ -58,6 +76,7 @@ async function answer(request: WorkerTask): Promise<readonly [unknown, ArrayBuff
   }
   await models.get(model)?.release();
   models.delete(model);
+  for (const number of request.arrays) held.delete(number);
   return [undefined, []];
 }
 

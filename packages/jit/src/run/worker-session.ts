@@ -1,5 +1,5 @@
 import type { NdArray } from "@aligntok/core";
-import type { Graph } from "../graph/graph.ts";
+import type { GraphInput } from "../graph/graph.ts";
 import type { OnnxModel } from "./onnx-model.ts";
 import type { StagedResult } from "./onnx-worker.ts";
 import type { Session } from "./session.ts";
@@ -16,18 +16,21 @@ let nextModel = 0;
  * and comes back with the outputs that have a target. It is the same memory at every run, for fresh memory
  * costs more than the copy. Outputs without a target are handed over as they are.
  */
-export async function createWorkerSession(graph: Graph, onnx: OnnxModel): Promise<Session> {
+export async function createWorkerSession(
+  { bound, ...onnx }: OnnxModel,
+  free: readonly GraphInput[],
+): Promise<Session> {
   const thread = enterThread();
   const model = nextModel++;
-  const inputs = layOut(graph.inputs, 0);
-  const outputs = layOut(graph.outputs, inputs.end);
+  const inputs = layOut(free, 0);
+  const outputs = layOut(onnx.outputs, inputs.end);
   let buffer: ArrayBuffer | undefined;
   /** Settles when the thread is done with this model, whether or not anybody waits for the result. */
   let work: Promise<unknown> = Promise.resolve();
 
   function leave(): void {
     void work
-      .then(() => thread.ask({ task: "release", model }))
+      .then(() => thread.ask({ task: "release", model, arrays: thread.arrays.release(bound) }))
       .catch(() => {}) // a thread that has failed holds nothing
       .then(() => leaveThread(thread));
   }
@@ -59,7 +62,12 @@ export async function createWorkerSession(graph: Graph, onnx: OnnxModel): Promis
   }
 
   try {
-    await thread.ask({ task: "load", model, onnx });
+    const { numbers, copies } = thread.arrays.hold(bound);
+    const task = { task: "load", model, onnx, bound: numbers, arrays: copies } as const;
+    await thread.ask(
+      task,
+      Array.from(copies.values(), ({ data }) => data.buffer as ArrayBuffer),
+    );
   } catch (error) {
     leave();
     throw error;

@@ -1,5 +1,6 @@
 import { type Transferable, Worker } from "node:worker_threads";
 import { AlignTokError } from "@aligntok/core";
+import { createHeldArrays, type HeldArrays } from "./held-arrays.ts";
 import type { WorkerTask } from "./onnx-worker.ts";
 
 /**
@@ -9,6 +10,8 @@ import type { WorkerTask } from "./onnx-worker.ts";
 interface Thread {
   /** Posts a task; settles with its answer. Tasks are done in order. */
   ask(request: WorkerTask, transferred?: readonly Transferable[]): Promise<unknown>;
+  /** What is bound to its models. */
+  readonly arrays: HeldArrays;
   /** How many sessions live in it. */
   sessions: number;
   end(): void;
@@ -72,6 +75,7 @@ function startThread(): Thread {
   worker.on("exit", (code) => fail(`it ended with exit code ${code}`));
 
   const thread: Thread = {
+    arrays: createHeldArrays(),
     sessions: 0,
     async ask(request, transferred = []) {
       if (failure) throw failure;
