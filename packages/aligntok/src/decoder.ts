@@ -8,7 +8,7 @@
  * N images, d channels of the latent, h x w its size, C channels of a level.
  */
 import { check, type Parameters, type Random, rows } from "@aligntok/core";
-import { attention, upsampleNearest2x } from "@aligntok/jit";
+import { attention } from "@aligntok/jit";
 import {
   constant,
   conv2d,
@@ -16,6 +16,7 @@ import {
   pixelShuffle,
   type TensorParameters,
   torchLinear,
+  upsampleConv2d,
 } from "@aligntok/nn";
 import { add, reshape, type Tensor, transpose } from "@tensorflow/tfjs-core";
 
@@ -187,7 +188,7 @@ export function applyDecoderBody(
       }
     }
     if (level > 0) {
-      x = conv2d(params, `decoder.up.${level}.upsample.conv`, upsampleNearest2x(x), { padding: 1 });
+      x = upsampleConv2d(params, `decoder.up.${level}.upsample.conv`, x);
     }
   }
   return groupNorm(params, "decoder.norm_out", x, { groups, silu: true });

@@ -1,5 +1,9 @@
 import { check } from "@aligntok/core";
-import { conv2d as conv2dKernel, linear as linearKernel } from "@aligntok/jit";
+import {
+  conv2d as conv2dKernel,
+  linear as linearKernel,
+  upsampleConv2d as upsampleConv2dKernel,
+} from "@aligntok/jit";
 import { reshape, type Tensor, transpose } from "@tensorflow/tfjs-core";
 import { type TensorParameters, weightOf } from "./parameters.ts";
 
@@ -22,6 +26,14 @@ export function conv2d(
   const bias = params[`${name}.bias`];
   const weight = weightOf(params, `${name}.weight`);
   return conv2dKernel(x, weight, { ...(bias && { bias }), stride, padding, dilation });
+}
+
+/**
+ * Nearest upsampling by 2 and a 3x3 convolution with padding 1: `(N, C, H, W)` to `(N, O, 2H, 2W)`.
+ * Reads `name.weight` (O, C, 3, 3) and, where present, `name.bias`.
+ */
+export function upsampleConv2d(params: TensorParameters, name: string, x: Tensor): Tensor {
+  return upsampleConv2dKernel(x, weightOf(params, `${name}.weight`), params[`${name}.bias`]);
 }
 
 /**

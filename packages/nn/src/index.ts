@@ -1,5 +1,11 @@
 export { type SelfAttentionOptions, selfAttention } from "./attention.ts";
-export { type Conv2dOptions, conv2d, patchEmbed, pixelShuffle } from "./convolution.ts";
+export {
+  type Conv2dOptions,
+  conv2d,
+  patchEmbed,
+  pixelShuffle,
+  upsampleConv2d,
+} from "./convolution.ts";
 export { sincosPositions, type TimestepEmbeddingOptions, timestepEmbedding } from "./embedding.ts";
 export { type MlpOptions, mlp, swiGlu } from "./feed-forward.ts";
 export {

@@ -10,3 +10,4 @@ export { type GroupNormOptions, groupNorm } from "./group-norm.ts";
 export { linear } from "./linear.ts";
 export { layerNorm, rmsNorm } from "./norm.ts";
 export { averagePool2d, maxPool2d, resizeBilinear2d, upsampleNearest2x } from "./resample.ts";
+export { upsampleConv2d } from "./upsample-conv.ts";
