@@ -6,6 +6,7 @@ export type ErrorCode =
   | "unsupported" // valid in itself, but not implemented here
   | "unavailable" // an engine, device or optional package that is absent on this machine
   | "io" // the operating system refused: full disk, permissions
+  | "out-of-memory" // arrays that this machine has no room for
   | "diverged" // a loss or gradient became NaN or infinite
   | "aborted"; // an AbortSignal fired
 

@@ -1,7 +1,8 @@
 import { availableParallelism } from "node:os";
-import { AlignTokError } from "@aligntok/core";
+import type { GraphInput } from "../graph/graph.ts";
 import { lowerToOnnx } from "../onnx/lower.ts";
-import { loadOnnxModel } from "./onnx-model.ts";
+import { explainLoad, explainRun } from "./onnx-error.ts";
+import { loadOnnxModel, type OnnxModel } from "./onnx-model.ts";
 import type { Program, Session, SessionOptions } from "./session.ts";
 import { createWorkerSession } from "./worker-session.ts";
 
@@ -14,16 +15,30 @@ export async function createOnnxSession(
   const free = graph.inputs.filter(({ array }) => !array);
   const bound = new Map(graph.inputs.flatMap(({ name, array }) => (array ? [[name, array]] : [])));
   const model = { bytes: lowerToOnnx(graph), bound, outputs, threads };
+  const session = await load(model, worker ? free : undefined);
+  return {
+    async run(feeds, into, signal) {
+      try {
+        return await session.run(feeds, into, signal);
+      } catch (error) {
+        if (signal?.aborted) throw error;
+        throw explainRun(error, new Map([...bound, ...feeds, ...into]));
+      }
+    },
+    dispose: session.dispose,
+  };
+}
+
+/** In the worker thread where its inputs are told, otherwise here. */
+async function load(
+  model: OnnxModel,
+  workerInputs: readonly GraphInput[] | undefined,
+): Promise<Session> {
   try {
-    if (worker) return await createWorkerSession(model, free);
-    const loaded = await loadOnnxModel(model);
-    return { run: loaded.run, dispose: () => void loaded.release() };
+    if (workerInputs) return await createWorkerSession(model, workerInputs);
+    const { run, release } = await loadOnnxModel(model);
+    return { run, dispose: () => void release() };
   } catch (error) {
-    if (AlignTokError.isInstance(error)) throw error;
-    // It checks types that tfjs's shapes do not tell: it has no sine of integers, for one.
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new AlignTokError("unsupported", `onnxruntime refused the graph: ${reason}`, {
-      cause: error,
-    });
+    throw explainLoad(error);
   }
 }

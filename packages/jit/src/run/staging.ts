@@ -43,3 +43,8 @@ export function viewPlaces(buffer: ArrayBuffer, places: readonly Place[]): Map<s
     }),
   );
 }
+
+/** Whether other threads see the same memory. */
+export function isShared({ buffer }: NdArray["data"]): boolean {
+  return buffer instanceof SharedArrayBuffer;
+}

@@ -3,7 +3,7 @@ import type { GraphInput } from "../graph/graph.ts";
 import type { OnnxModel } from "./onnx-model.ts";
 import type { StagedResult } from "./onnx-worker.ts";
 import type { Session } from "./session.ts";
-import { layOut, type SharedBytes, viewPlaces } from "./staging.ts";
+import { isShared, layOut, type SharedBytes, viewPlaces } from "./staging.ts";
 import { unlessAborted } from "./unless-aborted.ts";
 import { enterThread, leaveThread } from "./worker-thread.ts";
 
@@ -23,7 +23,6 @@ export async function createWorkerSession(
   const thread = enterThread();
   const model = nextModel++;
   const inputs = layOut(free, 0);
-  const outputs = layOut(onnx.outputs, inputs.end);
   let buffer: ArrayBuffer | undefined;
   /** Settles when the thread is done with this model, whether or not anybody waits for the result. */
   let work: Promise<unknown> = Promise.resolve();
@@ -40,16 +39,17 @@ export async function createWorkerSession(
     into: ReadonlyMap<string, NdArray>,
     signal: AbortSignal | undefined,
   ): Promise<ReadonlyMap<string, NdArray>> {
-    const staged = buffer ?? new ArrayBuffer(outputs.end);
+    const wanted = onnx.outputs.filter(({ name }) => into.has(name));
+    const { places: targets, end } = layOut(wanted, inputs.end);
+    const staged = buffer && buffer.byteLength >= end ? buffer : new ArrayBuffer(end);
     buffer = undefined; // not ours until it returns
     const shared: SharedBytes[] = [];
     const views = viewPlaces(staged, inputs.places);
     for (const { name, offset } of inputs.places) {
       const { data } = feeds.get(name)!;
-      if (data.buffer instanceof ArrayBuffer) copy(data, views.get(name)!.data);
-      else shared.push({ bytes: bytesOf(data), offset });
+      if (isShared(data)) shared.push({ bytes: bytesOf(data), offset });
+      else copy(data, views.get(name)!.data);
     }
-    const targets = outputs.places.filter(({ name }) => into.has(name));
     const result = (await thread.ask(
       { task: "run", model, run: { buffer: staged, feeds: inputs.places, into: targets, shared } },
       [staged],
