@@ -23,11 +23,14 @@ export async function prepareForward(
   },
   engine: EngineOptions,
 ): Promise<Prepared> {
-  const given = { params, inputs };
   const { value: graph, ms: compileMs } = await timed(() =>
-    compile(({ params, inputs }) => apply(params, inputs as Tensors), specOf(given), engine),
+    compile(
+      ({ params, inputs }) => apply(params as Tensors, inputs as Tensors),
+      { inputs: specOf(inputs) },
+      { ...engine, bind: { params } },
+    ),
   );
-  return { parameters: countElements(params), compileMs, run: () => graph.run(given) };
+  return { parameters: countElements(params), compileMs, run: () => graph.run({ inputs }) };
 }
 
 /** A step: loss, gradients of all of `params`, update. */
