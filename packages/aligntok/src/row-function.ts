@@ -1,12 +1,12 @@
 /** A network applied to rows of any number, in batches: what encode, decode and features share. */
 import { check, type NdArray, type Parameters, rows } from "@aligntok/core";
-import { jit } from "@aligntok/jit";
+import { type EngineName, jit } from "@aligntok/jit";
 import type { TensorParameters } from "@aligntok/nn";
 import type { Tensor } from "@tensorflow/tfjs-core";
 
 export interface RowFunctionOptions {
   /** What runs the graphs; see `engines()` of `@aligntok/jit`. @default "onnxruntime" */
-  readonly engine?: "onnxruntime" | "reference";
+  readonly engine?: EngineName;
   /** Threads of the engine. @default as many as the machine has cores */
   readonly threads?: number;
   /** Images that go through the networks at once; more are cut into batches. @default 8 */

@@ -7,7 +7,7 @@ import {
   type Parameters,
   type Random,
 } from "@aligntok/core";
-import { jit } from "@aligntok/jit";
+import { type EngineName, jit } from "@aligntok/jit";
 import {
   assignParameters,
   computeClipScale,
@@ -76,7 +76,7 @@ export interface TrainStageOptions extends Omit<StageConfig, "tokenizer" | "disc
   /** Checkpoints to leave. @default 2 */
   readonly keep?: number;
   /** What runs the graphs; see `engines()` of `@aligntok/jit`. @default "onnxruntime" */
-  readonly engine?: "onnxruntime" | "reference";
+  readonly engine?: EngineName;
   /** Threads of the engine. @default the engine's choice */
   readonly threads?: number;
   /** Ends the run after the step under way, with a checkpoint. */

@@ -1,16 +1,17 @@
 import { AlignTokError, type Logger, type OnProgress } from "@aligntok/core";
+import type { EngineName } from "@aligntok/jit";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { createProgressPrinter } from "./progress-printer.ts";
 import { loadReferenceBackend } from "./reference-backend.ts";
 
-export type Engine = "onnxruntime" | "reference";
+const engineNames = ["onnxruntime", "tensorflow", "reference"] as const satisfies EngineName[];
 const logLevels = ["silent", "error", "warn", "info", "debug"] as const;
 export type LogLevel = (typeof logLevels)[number];
 
 /** Options that every command takes. */
 export interface CommonOptions {
   readonly seed: number;
-  readonly engine: Engine;
+  readonly engine: EngineName;
   readonly threads?: number;
   readonly logLevel: LogLevel;
   readonly json?: true;
@@ -38,7 +39,7 @@ export function defineAction<Options>(
     )
     .addOption(
       new Option("--engine <name>", "what runs the graphs")
-        .choices(["onnxruntime", "reference"])
+        .choices(engineNames)
         .default("onnxruntime"),
     )
     .addOption(

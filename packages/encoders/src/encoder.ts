@@ -10,7 +10,7 @@ import {
   rows,
   zeros,
 } from "@aligntok/core";
-import { jit } from "@aligntok/jit";
+import { type EngineName, jit } from "@aligntok/jit";
 import type { Tensor } from "@tensorflow/tfjs-core";
 import { resamplePositions } from "./position-embedding.ts";
 import { preprocess } from "./preprocess.ts";
@@ -18,7 +18,7 @@ import { applyViT, initViT, type ViTConfig } from "./vit.ts";
 
 export interface EncoderOptions {
   /** What runs the graph; see `engines()` of `@aligntok/jit`. @default "onnxruntime" */
-  readonly engine?: "onnxruntime" | "reference";
+  readonly engine?: EngineName;
   /** Threads of the engine. @default the engine's choice */
   readonly threads?: number;
   /** Images that go through the network at once; more are cut into batches. @default 8 */

@@ -1,7 +1,7 @@
 import { loadParameters } from "@aligntok/checkpoint";
 import type { NdArray, Parameters } from "@aligntok/core";
 import { check } from "@aligntok/core";
-import { jit } from "@aligntok/jit";
+import { type EngineName, jit } from "@aligntok/jit";
 import type { Tensor } from "@tensorflow/tfjs-core";
 import { applyLpips, checkLpipsParameters, type LpipsConfig, lpipsKeys } from "./lpips.ts";
 import type { NetworkName } from "./network.ts";
@@ -51,7 +51,7 @@ export interface Lpips {
 
 export interface LpipsOptions {
   /** What runs the graphs; see `engines()` of `@aligntok/jit`. @default "onnxruntime" */
-  readonly engine?: "onnxruntime" | "reference";
+  readonly engine?: EngineName;
   /** Threads of the engine. @default as many as the machine has cores */
   readonly threads?: number;
 }

@@ -1,5 +1,5 @@
 /** What is measured: a computation of a fixed size that can be run again and again. */
-import type { Engine } from "../session.ts";
+import type { EngineName } from "@aligntok/jit";
 
 export interface BenchCase {
   /** Names the case here and in the peer's script. */
@@ -28,6 +28,6 @@ export interface Prepared {
 }
 
 export interface EngineOptions {
-  readonly engine: Engine;
+  readonly engine: EngineName;
   readonly threads: number;
 }

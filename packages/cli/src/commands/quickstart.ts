@@ -1,7 +1,8 @@
 import { join } from "node:path";
 import type { Logger, OnProgress } from "@aligntok/core";
+import type { EngineName } from "@aligntok/jit";
 import { Command, Option } from "commander";
-import { defineAction, type Engine, realNumber, type Session } from "../session.ts";
+import { defineAction, realNumber, type Session } from "../session.ts";
 
 /** What a quickstart run is a function of, and how it talks to its caller. */
 export interface QuickstartOptions {
@@ -16,7 +17,7 @@ export interface QuickstartOptions {
   /** Folder with `vgg.safetensors` and `heads.safetensors`: LPIPS as the perceptual term. */
   readonly lpips?: string;
   readonly seed: number;
-  readonly engine: Engine;
+  readonly engine: EngineName;
   readonly threads?: number;
   readonly signal: AbortSignal;
   readonly onProgress: OnProgress;
