@@ -5,5 +5,6 @@ export { type Attributes, type Graph, type Node, printGraph, type Value } from "
 export * from "./primitives/index.ts";
 export { type Compiled, type CompileOptions, compile, type RunOptions } from "./run/compile.ts";
 export { type EngineName, type EngineReport, engines } from "./run/engines.ts";
+export { findNonFinite, type NonFinite } from "./run/find-non-finite.ts";
 export { type JitOptions, type Jitted, jit } from "./run/jit.ts";
 export { type MapTree, spec, specOf, type TensorSpec, type Tree } from "./tree.ts";

@@ -10,13 +10,20 @@ import { CONSTANT, FILL, type Node, type Value } from "../graph/graph.ts";
 
 export const TRACE_BACKEND = "aligntok-trace";
 
+interface Recording {
+  readonly nodes: Node[];
+  readonly values: Map<object, number>;
+  /** Where each value was recorded: the stack of an error, which costs little until it is read. */
+  readonly callers: Map<Value, Error> | undefined;
+}
+
 /**
  * A tfjs backend that computes nothing. Its "data" are the values of the graph being recorded, so
  * that tfjs's own tape, gradients and operations work on it unchanged.
  */
 class TraceBackend extends KernelBackend {
   /** The trace under way: its nodes in order, and how many live tensors each of its values has, for tf.memory(). */
-  recording: { readonly nodes: Node[]; readonly values: Map<object, number> } | undefined;
+  recording: Recording | undefined;
 
   record(node: Node): readonly Value[] {
     if (!this.recording) {
@@ -27,7 +34,10 @@ class TraceBackend extends KernelBackend {
       );
     }
     this.recording.nodes.push(node);
-    for (const output of node.outputs) this.recording.values.set(output, 1);
+    for (const output of node.outputs) {
+      this.recording.values.set(output, 1);
+      this.recording.callers?.set(output, new Error());
+    }
     return node.outputs;
   }
 

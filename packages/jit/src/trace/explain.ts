@@ -28,7 +28,7 @@ export function explain(error: unknown): unknown {
 }
 
 /** The first line of a stack that is the caller's: of no installed package (nor what its source map names), and not ours. */
-function callerOf(stack: string): string {
+export function callerOf(stack: string): string {
   const foreign =
     /[\\/](node_modules|tfjs-\w+[\\/]src|jit[\\/](src|dist))[\\/]|node:|<anonymous>\)?$/;
   const frame = stack.split("\n").find((line) => /^\s+at /.test(line) && !foreign.test(line));

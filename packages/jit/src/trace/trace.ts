@@ -12,6 +12,11 @@ export interface Trace {
   readonly outputNames: Tree<string>;
 }
 
+export interface TraceOptions {
+  /** To be filled: for each value an error that was made where it was recorded. @default not kept */
+  readonly callers?: Map<Value, Error>;
+}
+
 /**
  * Runs `fn` once on symbolic tensors and records every tfjs kernel that it calls, its gradients included.
  * Arrays among the inputs are bound: what they hold is an input of the graph, too, with its array.
@@ -22,6 +27,7 @@ export interface Trace {
 export function trace(
   fn: (inputs: never) => unknown,
   inputSpecs: Tree<TensorSpec | NdArray>,
+  { callers }: TraceOptions = {},
 ): Trace {
   refuseNesting();
   const nodes: Node[] = [];
@@ -35,7 +41,7 @@ export function trace(
   const previousLimit = Error.stackTraceLimit;
   // A frame of the caller lies below those of tfjs, which are often more than the usual ten.
   Error.stackTraceLimit = 100;
-  traceBackend.recording = { nodes, values };
+  traceBackend.recording = { nodes, values, callers };
   // Synchronous up to its first await, which lies behind the switch: tfjs has no synchronous form.
   void tf.setBackend(TRACE_BACKEND);
   try {
