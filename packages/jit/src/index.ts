@@ -1,3 +1,4 @@
+import "./compositions/index.ts";
 import "./gradients/index.ts";
 
 export { stopGradient, valueAndGrad } from "./gradients/value-and-grad.ts";

@@ -36,9 +36,20 @@ function fromOutput(kernelName: string, dx: Unary): void {
   });
 }
 
+/** selu(x) = scale x above 0, scale alpha (e^x - 1) below. Source: arXiv 1706.02515, appendix A1. */
+const [seluScale, seluAlpha] = [1.0507009873554805, 1.6732632423543772];
+
 const mask = (condition: Tensor) => tf.cast(condition, "float32");
 
 fromInput("Abs", (dy, x) => tf.mul(dy, tf.sign(x)));
+fromInput("Acos", (dy, x) => tf.neg(tf.mul(dy, tf.rsqrt(tf.sub(1, tf.square(x))))));
+fromInput("Acosh", (dy, x) => tf.mul(dy, tf.rsqrt(tf.sub(tf.square(x), 1))));
+fromInput("Asin", (dy, x) => tf.mul(dy, tf.rsqrt(tf.sub(1, tf.square(x)))));
+fromInput("Asinh", (dy, x) => tf.mul(dy, tf.rsqrt(tf.add(tf.square(x), 1))));
+fromInput("Atan", (dy, x) => tf.div(dy, tf.add(tf.square(x), 1)));
+fromInput("Atanh", (dy, x) => tf.div(dy, tf.sub(1, tf.square(x))));
+fromInput("Cosh", (dy, x) => tf.mul(dy, tf.sinh(x)));
+fromInput("Sinh", (dy, x) => tf.mul(dy, tf.cosh(x)));
 fromInput("Cos", (dy, x) => tf.neg(tf.mul(dy, tf.sin(x))));
 fromInput("Sin", (dy, x) => tf.mul(dy, tf.cos(x)));
 fromInput("Tan", (dy, x) => tf.div(dy, tf.square(tf.cos(x))));
@@ -57,6 +68,9 @@ fromInput("LeakyRelu", (dy, x, { alpha }) =>
   tf.where(tf.greater(x, 0), dy, tf.mul(dy, alpha as number)),
 );
 fromOutput("Elu", (dy, y) => tf.where(tf.greater(y, 0), dy, tf.mul(dy, tf.add(y, 1))));
+fromOutput("Selu", (dy, y) =>
+  tf.mul(dy, tf.where(tf.greater(y, 0), tf.scalar(seluScale), tf.add(y, seluScale * seluAlpha))),
+);
 fromOutput("Rsqrt", (dy, y) => tf.mul(tf.mul(dy, -0.5), tf.mul(y, tf.square(y))));
 fromOutput("Sqrt", (dy, y) => tf.div(tf.mul(dy, 0.5), y));
 fromInput("Square", (dy, x) => tf.mul(dy, tf.mul(x, 2)));
@@ -134,6 +148,11 @@ binary(
   (dy, a, b) => tf.mul(dy, tf.mul(tf.sub(b, a), 2)),
 );
 binary(
+  "Mod",
+  (dy) => dy,
+  (dy, a, b) => tf.neg(tf.mul(dy, tf.floor(tf.div(a, b)))),
+);
+binary(
   "Pow",
   (dy, a, b) => tf.mul(dy, tf.mul(b, tf.pow(a, tf.sub(b, 1)))),
   (dy, a, b) => {
@@ -175,6 +194,7 @@ for (const kernelName of [
   "LessEqual",
   "LogicalAnd",
   "LogicalOr",
+  "FloorDiv",
 ]) {
   tf.registerGradient({
     kernelName,
@@ -185,6 +205,6 @@ for (const kernelName of [
     }),
   });
 }
-for (const kernelName of ["LogicalNot", "ArgMax", "ArgMin", "All", "Any"]) {
+for (const kernelName of ["LogicalNot", "IsInf", "IsNan", "ArgMax", "ArgMin", "All", "Any"]) {
   fromInput(kernelName, (_, x) => tf.zeros(x.shape));
 }

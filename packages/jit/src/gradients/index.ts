@@ -3,6 +3,7 @@
  * the union package, which is six times the size. The registry is process-wide.
  */
 import "./elementwise.ts";
+import "./indexing.ts";
 import "./products.ts";
 import "./reductions.ts";
 import "./shapes.ts";

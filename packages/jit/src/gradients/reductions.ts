@@ -54,6 +54,26 @@ for (const [kernelName, key] of [
 }
 
 tf.registerGradient({
+  kernelName: "Prod",
+  inputsToSave: ["x"],
+  gradFunc: (dy, saved, { axis }) => ({
+    // The product of all others, from those before and those after: right where some are 0.
+    x: () => {
+      const x = saved[0]!;
+      const axes = axesOf(axis, x);
+      const kept = x.shape.map((_, i) => i).filter((i) => !axes.includes(i));
+      const perm = [...kept, ...axes];
+      const moved = tf.transpose(x, perm);
+      const rows = tf.reshape(moved, [tf.util.sizeFromShape(kept.map((i) => x.shape[i]!)), -1]);
+      const others = tf.mul(tf.cumprod(rows, 1, true, false), tf.cumprod(rows, 1, true, true));
+      const inverse = x.shape.map((_, i) => perm.indexOf(i));
+      const back = tf.transpose(tf.reshape(others, moved.shape), inverse);
+      return tf.mul(back, keepDims(dy as Tensor, x, axes));
+    },
+  }),
+});
+
+tf.registerGradient({
   kernelName: "Cumsum",
   inputsToSave: ["x"],
   gradFunc: (dy, _, { axis, exclusive, reverse }) => ({

@@ -1,8 +1,8 @@
 /** Gradients of kernels that only move, repeat or pick elements. */
 
-import { AlignTokError } from "@aligntok/core";
 import type { Tensor } from "@tensorflow/tfjs-core";
 import * as tf from "@tensorflow/tfjs-core";
+import { stridesOf } from "../trace/kernels/shapes.ts";
 
 tf.registerGradient({
   kernelName: "Identity",
@@ -45,9 +45,12 @@ tf.registerGradient({
   },
 });
 
+/** tfjs hands over the slope of a single output as it is. */
+const asList = (dy: Tensor | Tensor[]) => (Array.isArray(dy) ? dy : [dy]);
+
 tf.registerGradient({
   kernelName: "SplitV",
-  gradFunc: (dy, _, { axis }) => ({ x: () => tf.concat(dy as Tensor[], axis as number) }),
+  gradFunc: (dy, _, { axis }) => ({ x: () => tf.concat(asList(dy), axis as number) }),
 });
 
 tf.registerGradient({
@@ -59,7 +62,7 @@ tf.registerGradient({
 
 tf.registerGradient({
   kernelName: "Unpack",
-  gradFunc: (dy, _, { axis }) => ({ value: () => tf.stack(dy as Tensor[], axis as number) }),
+  gradFunc: (dy, _, { axis }) => ({ value: () => tf.stack(asList(dy), axis as number) }),
 });
 
 tf.registerGradient({
@@ -76,6 +79,51 @@ tf.registerGradient({
 });
 
 tf.registerGradient({
+  kernelName: "StridedSlice",
+  inputsToSave: ["x"],
+  gradFunc: (dy, saved, attributes) => ({
+    // Axis by axis: turned round where it went backwards, the steps filled with zeros, and zeros before and after.
+    x: () => {
+      const x = saved[0]!;
+      const { begin, end, strides } = stridesOf(x, attributes);
+      const sizes = tf.slice_util.computeOutShape(begin, end, strides).map((n) => Math.max(n, 0));
+      const shape = [...sizes];
+      return x.shape.reduce<Tensor>(
+        (slope, n, axis) => {
+          const [step, count] = [strides[axis]!, sizes[axis]!];
+          const first = step > 0 ? begin[axis]! : begin[axis]! + (count - 1) * step;
+          const [outer, inner] = [shape.slice(0, axis), shape.slice(axis + 1)].map(
+            tf.util.sizeFromShape,
+          ) as [number, number];
+          shape[axis] = n;
+          if (count === 0) return tf.zeros(shape);
+          let rows = tf.reshape(slope, [outer, count, 1, inner]);
+          if (step < 0) rows = tf.reverse(rows, 1);
+          const gap = Math.abs(step) - 1;
+          if (gap > 0) rows = padAxis(rows, 2, [0, gap]);
+          const reach = (count - 1) * (gap + 1) + 1;
+          const line = tf.slice(
+            tf.reshape(rows, [outer, count * (gap + 1), inner]),
+            [0, 0, 0],
+            [outer, reach, inner],
+          );
+          return tf.reshape(padAxis(line, 1, [first, n - first - reach]), shape.with(axis, n));
+        },
+        tf.reshape(dy as Tensor, sizes),
+      );
+    },
+  }),
+});
+
+function padAxis(x: Tensor, axis: number, amount: [number, number]): Tensor {
+  if (amount[0] === 0 && amount[1] === 0) return x;
+  return tf.pad(
+    x,
+    x.shape.map((_, i) => (i === axis ? amount : [0, 0])),
+  );
+}
+
+tf.registerGradient({
   kernelName: "PadV2",
   inputsToSave: ["x"],
   gradFunc: (dy, saved, { paddings }) => ({
@@ -85,6 +133,36 @@ tf.registerGradient({
         (paddings as [number, number][]).map(([before]) => before),
         saved[0]!.shape,
       ),
+  }),
+});
+
+tf.registerGradient({
+  kernelName: "MirrorPad",
+  inputsToSave: ["x"],
+  gradFunc: (dy, saved, { paddings, mode }) => ({
+    // Axis by axis: both margins are turned round and added to what they mirror.
+    x: () => {
+      const skip = (mode as unknown) === "reflect" ? 1 : 0; // the border itself is not repeated
+      const x = saved[0]!;
+      return x.shape.reduce<Tensor>((slope, n, axis) => {
+        const [before, after] = (paddings as [number, number][])[axis]!;
+        const part = (start: number, size: number) => {
+          const begin = slope.shape.map((_, i) => (i === axis ? start : 0));
+          const sizes = slope.shape.map((length, i) => (i === axis ? size : length));
+          return tf.slice(slope, begin, sizes);
+        };
+        const parts = [part(before, n)];
+        if (before) {
+          const margin = tf.reverse(part(0, before), axis);
+          parts.push(padAxis(margin, axis, [skip, n - before - skip]));
+        }
+        if (after) {
+          const margin = tf.reverse(part(before + n, after), axis);
+          parts.push(padAxis(margin, axis, [n - after - skip, skip]));
+        }
+        return parts.length === 1 ? parts[0]! : tf.addN(parts);
+      }, dy as Tensor);
+    },
   }),
 });
 
@@ -115,44 +193,6 @@ tf.registerGradient({
   gradFunc: (dy, _, { dims }) => ({ x: () => tf.reverse(dy as Tensor, dims as number[]) }),
 });
 
-tf.registerGradient({
-  kernelName: "GatherV2",
-  inputsToSave: ["x", "indices"],
-  gradFunc: (dy, saved, { axis, batchDims }) => {
-    const [x, indices] = saved as [Tensor, Tensor];
-    if (batchDims) {
-      throw new AlignTokError(
-        "unsupported",
-        `gradient of tf.gather: expected batchDims 0, got ${batchDims}. multiply by tf.oneHot of the indices`,
-      );
-    }
-    return {
-      // As a product with one-hot rows: deterministic, and a table of class embeddings is small.
-      x: () => {
-        const along = tf.util.parseAxisParam(axis as number, x.shape)[0]!;
-        const rows = tf.util.sizeFromShape(indices.shape);
-        const before = tf.util.sizeFromShape(x.shape.slice(0, along));
-        const after = tf.util.sizeFromShape(x.shape.slice(along + 1));
-        const count = x.shape[along]!;
-        const picked = tf.oneHot(tf.reshape(tf.cast(indices, "int32"), [rows]), count);
-        const oneHot = tf.cast(picked, "float32");
-        const flat = tf.reshape(dy as Tensor, [before, rows, after]);
-        const table =
-          before === 1
-            ? tf.matMul(oneHot, tf.reshape(flat, [rows, after]), true, false)
-            : tf.matMul(
-                tf.broadcastTo(tf.expandDims(oneHot, 0), [before, rows, count]),
-                flat,
-                true,
-                false,
-              );
-        return tf.reshape(table, x.shape);
-      },
-      indices: () => tf.zerosLike(tf.cast(indices, "float32")),
-    };
-  },
-});
-
 for (const [kernelName, input] of [
   ["ZerosLike", "x"],
   ["OnesLike", "x"],
@@ -162,9 +202,3 @@ for (const [kernelName, input] of [
     gradFunc: (dy) => ({ [input]: () => tf.zerosLike(dy as Tensor) }),
   });
 }
-
-tf.registerGradient({
-  kernelName: "OneHot",
-  inputsToSave: ["indices"],
-  gradFunc: (_, saved) => ({ indices: () => tf.zeros(saved[0]!.shape) }),
-});

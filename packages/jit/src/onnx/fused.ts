@@ -1,7 +1,8 @@
 /** Matrix products, and our primitives in the fused forms that ONNX Runtime has. */
 import { sizeOf } from "@aligntok/core";
 import type { Value } from "../graph/graph.ts";
-import { MICROSOFT, type OnnxBuilder } from "./builder.ts";
+import type { PoolAttributes } from "../primitives/pool.ts";
+import { elementTypes, MICROSOFT, type OnnxBuilder } from "./builder.ts";
 import { lowerInputGradient, lowerWeightGradient, onnxConvAttributes } from "./conv.ts";
 import type { LoweringTable } from "./lower.ts";
 
@@ -21,6 +22,19 @@ export const fused: LoweringTable = {
       transposeB: boolean;
       alpha?: number;
     };
+    if (a!.dtype === "int32") {
+      // ONNX Runtime multiplies integers, but only in this form.
+      const plain = ([x, value]: [string, Value], transposed: boolean) => {
+        const perm = value.shape.map((_, i) => i);
+        return transposed
+          ? builder.add("Transpose", [x], {
+              perm: [...perm.slice(0, -2), perm.at(-1)!, perm.at(-2)!],
+            })
+          : x;
+      };
+      const factors = [plain([left!, a!], transposeA), plain([right!, b!], transposeB)];
+      return builder.add("MatMul", factors);
+    }
     const flags = {
       transA: transposeA ? 1 : 0,
       transB: transposeB ? 1 : 0,
@@ -97,23 +111,25 @@ export const fused: LoweringTable = {
       nearest_mode: "floor",
     });
   },
-  AveragePool2d: ({ attributes }, [x], builder) => {
-    const factor = attributes.factor as number;
-    return builder.add("AveragePool", [x], {
-      kernel_shape: [factor, factor],
-      strides: [factor, factor],
-    });
+  AveragePool2d: ({ attributes }, [x], builder) =>
+    builder.add("AveragePool", [x], {
+      ...onnxPoolAttributes(attributes),
+      count_include_pad: attributes.includePadding ? 1 : 0,
+    }),
+  MaxPool2d: ({ attributes }, [x], builder) =>
+    builder.add("MaxPool", [x], onnxPoolAttributes(attributes)),
+  MaxPool2dIndices: ({ attributes }, [x], builder) => {
+    const pooled = builder.add("MaxPool", [x], onnxPoolAttributes(attributes), { outputs: 2 });
+    return builder.add("Cast", [`${pooled}_1`], { to: elementTypes.int32 });
   },
-  MaxPool2d: ({ attributes }, [x], builder) => {
-    const factor = attributes.factor as number;
-    return builder.add("MaxPool", [x], {
-      kernel_shape: [factor, factor],
-      strides: [factor, factor],
-    });
-  },
-  ResizeBilinear2d: ({ outputs: [y] }, [x], builder) =>
+  ResizeBilinear2d: ({ attributes, outputs: [y] }, [x], builder) =>
     builder.add("Resize", [x, "", "", builder.ints(y!.shape)], {
       mode: "linear",
-      coordinate_transformation_mode: "half_pixel",
+      coordinate_transformation_mode: (attributes.coordinates as string).replace("-", "_"),
     }),
 };
+
+function onnxPoolAttributes(attributes: object) {
+  const { kernel, stride, padding } = attributes as PoolAttributes;
+  return { kernel_shape: [...kernel], strides: [...stride], pads: [...padding] };
+}

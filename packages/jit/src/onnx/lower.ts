@@ -3,6 +3,7 @@ import { CONSTANT, FILL, type Graph, type Node, type Value } from "../graph/grap
 import { createOnnxBuilder, type OnnxBuilder } from "./builder.ts";
 import { elementwise } from "./elementwise.ts";
 import { fused } from "./fused.ts";
+import { indexing } from "./indexing.ts";
 import { reductions } from "./reductions.ts";
 import { schedule } from "./schedule.ts";
 import { shapes } from "./shapes.ts";
@@ -34,6 +35,7 @@ export const lowerings: LoweringTable = {
   ...elementwise,
   ...reductions,
   ...shapes,
+  ...indexing,
   ...fused,
 };
 

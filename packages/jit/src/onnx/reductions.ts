@@ -42,6 +42,15 @@ export const reductions: LoweringTable = {
       exclusive: exclusive ? 1 : 0,
       reverse: reverse ? 1 : 0,
     }),
+  TopK: ({ attributes }, [x], builder) => {
+    const values = builder.add(
+      "TopK",
+      [x, builder.ints([attributes.k as number])],
+      { axis: -1, largest: 1, sorted: 1 },
+      { outputs: 2 },
+    );
+    return [values, builder.add("Cast", [`${values}_1`], { to: elementTypes.int32 })];
+  },
   Softmax: ({ attributes }, [x], builder) =>
     builder.add("Softmax", [x], { axis: attributes.axis as number }),
   LogSoftmax: ({ attributes }, [x], builder) =>

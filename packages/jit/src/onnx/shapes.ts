@@ -1,5 +1,5 @@
 /** Operations that only move, repeat or pick elements. */
-import { elementTypes, type OnnxBuilder } from "./builder.ts";
+import type { OnnxBuilder } from "./builder.ts";
 import type { LoweringTable } from "./lower.ts";
 
 /** Far before any first element: how ONNX says "down to and including it", as the end of a reversed slice. */
@@ -24,6 +24,16 @@ export const shapes: LoweringTable = {
       builder.ints(axes.map((i) => begin[i]!)),
       builder.ints(axes.map((i) => begin[i]! + size[i]!)),
       builder.ints(axes),
+    ]);
+  },
+  StridedSlice: ({ attributes }, [x], builder) => {
+    const { begin, end, strides } = attributes as Record<"begin" | "end" | "strides", number[]>;
+    return builder.add("Slice", [
+      x,
+      builder.ints(begin),
+      builder.ints(end.map((last) => (last < 0 ? BEFORE_FIRST : last))),
+      builder.ints(begin.map((_, axis) => axis)),
+      builder.ints(strides),
     ]);
   },
   SplitV: ({ attributes }, [x], builder) => {
@@ -82,32 +92,6 @@ export const shapes: LoweringTable = {
       builder.ints(axes),
       builder.ints(axes.map(() => -1)),
     ]);
-  },
-  GatherV2: ({ attributes: { axis, batchDims }, inputs }, [x, index], builder) => {
-    if (batchDims === 0) return builder.add("Gather", [x, index], { axis: axis as number });
-    // GatherND picks along the axis after the batch dimensions (the rule of the kernel asks for this one),
-    // by int64 tuples: here of one number each.
-    const wide = builder.add("Cast", [index], { to: elementTypes.int64 });
-    const tuples = builder.add("Reshape", [wide, builder.ints([...inputs[1]!.shape, 1])]);
-    return builder.add("GatherND", [x, tuples], { batch_dims: batchDims as number });
-  },
-  OneHot: ({ attributes, outputs }, [indices], builder) => {
-    const { depth, onValue, offValue } = attributes as {
-      depth: number;
-      onValue?: number;
-      offValue?: number;
-    };
-    // ONNX Runtime has few combinations of types for it: int64 indices with float values is one.
-    const values = builder.constant(Float32Array.of(offValue ?? 0, onValue ?? 1), {
-      shape: [2],
-      dtype: "float32",
-    });
-    const wide = builder.add("Cast", [indices], { to: elementTypes.int64 });
-    const picked = builder.add("OneHot", [wide, builder.ints([depth]), values], { axis: -1 });
-    const dtype = outputs[0]!.dtype;
-    return dtype === "float32"
-      ? picked
-      : builder.add("Cast", [picked], { to: elementTypes[dtype] });
   },
 };
 

@@ -9,5 +9,12 @@ export {
 export { type GroupNormOptions, groupNorm } from "./group-norm.ts";
 export { linear } from "./linear.ts";
 export { layerNorm, rmsNorm } from "./norm.ts";
-export { averagePool2d, maxPool2d, resizeBilinear2d, upsampleNearest2x } from "./resample.ts";
+export {
+  type AveragePoolOptions,
+  averagePool2d,
+  type MaxPoolOptions,
+  maxPool2d,
+  type PoolOptions,
+} from "./pool.ts";
+export { type Coordinates, resizeBilinear2d, upsampleNearest2x } from "./resample.ts";
 export { upsampleConv2d } from "./upsample-conv.ts";

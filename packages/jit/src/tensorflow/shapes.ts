@@ -65,12 +65,12 @@ export const shapes: LoweringTable = {
     builder.add("BroadcastTo", [x!, builder.ints(y!.shape)]),
   Reverse: ({ attributes }, [x], builder) =>
     builder.add("ReverseV2", [x!, builder.ints(attributes.axes as number[])]),
-  GatherV2: ({ attributes: { axis, batchDims } }, [x, index], builder) =>
+  GatherV2: ({ attributes: { axis } }, [x, index], builder) =>
     builder.add(
       "GatherV2",
       [x!, index!, builder.scalar(axis as number, "int32")],
       {
-        batch_dims: batchDims as number,
+        batch_dims: 0,
         Tparams: { type: builder.typeOf(x!) },
         Tindices: { type: "int32" },
         Taxis: { type: "int32" },

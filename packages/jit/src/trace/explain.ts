@@ -1,14 +1,20 @@
 import { AlignTokError } from "@aligntok/core";
 
-/** What to write in place of tfjs kernels that stay unsupported because a primitive of ours is faster. */
+const complex = "real numbers: complex ones are not supported";
+const sized = "operations whose sizes do not depend on values";
+
+/** What to write in place of tfjs kernels that are not supported. */
 const substitutes: Readonly<Record<string, string>> = {
-  Conv2D: "conv2d of @aligntok/jit, on (N, C, H, W)",
-  FusedConv2D: "conv2d of @aligntok/jit, on (N, C, H, W)",
-  _FusedMatMul: "linear of @aligntok/jit",
-  MaxPool: "maxPool2d of @aligntok/jit, on (N, C, H, W)",
-  AvgPool: "averagePool2d of @aligntok/jit, on (N, C, H, W)",
-  ResizeBilinear: "resizeBilinear2d of @aligntok/jit, on (N, C, H, W)",
-  ResizeNearestNeighbor: "upsampleNearest2x of @aligntok/jit, on (N, C, H, W)",
+  Multinomial: "random numbers drawn outside and passed in",
+  Complex: complex,
+  FFT: complex,
+  IFFT: complex,
+  Unique: sized,
+  Where: sized,
+  NonMaxSuppressionV3: sized,
+  NonMaxSuppressionV4: sized,
+  NonMaxSuppressionV5: sized,
+  LRN: "groupNorm of @aligntok/jit, or a sum of squares over shifted channels",
 };
 
 /**

@@ -4,7 +4,7 @@ import type { Graph, GraphInput, Node, Value } from "../graph/graph.ts";
 import { isArrayLeaf, isTensor, mapTree, type TensorSpec, type Tree } from "../tree.ts";
 import { deactivateTracing, TRACE_BACKEND, traceBackend } from "./backend.ts";
 import { explain } from "./explain.ts";
-import "./kernels.ts";
+import "./kernels/index.ts";
 
 /** A recorded function: its graph, and its outputs as a tree of the names they have in the graph. */
 export interface Trace {
