@@ -59,7 +59,12 @@ function taps(x: Tensor, attributes: PoolAttributes, margin: number): Tensor {
   return tf.stack(
     Array.from({ length: kernel[0] * kernel[1] }, (_, tap) => {
       const [i, j] = [Math.floor(tap / kernel[1]), tap % kernel[1]];
-      return tf.stridedSlice(padded, [0, 0, i, j], [n, c, i + reach[0], j + reach[1]], [1, 1, ...stride]);
+      return tf.stridedSlice(
+        padded,
+        [0, 0, i, j],
+        [n, c, i + reach[0], j + reach[1]],
+        [1, 1, ...stride],
+      );
     }),
   );
 }
