@@ -8,4 +8,5 @@ export { type Compiled, type CompileOptions, compile, type RunOptions } from "./
 export { type EngineName, type EngineReport, engines } from "./run/engines.ts";
 export { findNonFinite, type NonFinite } from "./run/find-non-finite.ts";
 export { type JitOptions, type Jitted, jit } from "./run/jit.ts";
+export { compileStateful, type Stateful } from "./run/stateful.ts";
 export { type MapTree, spec, specOf, type TensorSpec, type Tree } from "./tree.ts";

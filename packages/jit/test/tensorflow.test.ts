@@ -6,7 +6,8 @@ import { createRandom, ndarray } from "@aligntok/core";
 import type { Tensor } from "@tensorflow/tfjs-core";
 import * as tf from "@tensorflow/tfjs-core";
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { compile, engines, linear, spec } from "../src/index.ts";
+import { compile, compileStateful, engines, linear, spec } from "../src/index.ts";
+import { loadTensorFlow } from "../src/run/tensorflow-binding.ts";
 import { noTensorFlow } from "./engines-here.ts";
 
 const engine = "tensorflow";
@@ -76,6 +77,49 @@ describe.skipIf(noTensorFlow)("where it is installed", () => {
     weight.data.fill(0);
     expect(await step.run({ x })).toEqual(before);
     step.dispose();
+  });
+
+  it("frees what it makes, also after an error", async () => {
+    const binding = (await loadTensorFlow()) as unknown as Record<string, () => number>;
+    const held = () => [binding.getNumOfTensors!(), binding.getNumOfSavedModels!()];
+    const before = held();
+    const program = await compileStateful(
+      ({ state, i }: { state: Tensor; i: Tensor }) => ({
+        state: tf.add(state, 1),
+        outputs: tf.gather(state, i as tf.Tensor1D),
+      }),
+      { state: ndarray(Float32Array.of(1, 2), [2]), inputs: { i: spec([1], "int32") } },
+      { engine },
+    );
+    const at = (index: number) => ({ i: ndarray(Int32Array.of(index), [1], "int32") });
+    await program.run(at(1));
+    await expect(program.run(at(7))).rejects.toMatchObject({
+      code: "bad-input",
+      message: expect.stringMatching(
+        /^run: tensorflow failed at GatherV2: indices\[0\] = 7 is not in \[0, 2\)\. check the values/,
+      ),
+    });
+    await program.readState();
+    program.dispose();
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    expect(held()).toEqual(before);
+  });
+
+  it("says how much memory is wanted", async () => {
+    const wide = (x: Tensor) => tf.sum(tf.sin(tf.broadcastTo(x, [25e6, 1e6])));
+    const step = await compile(wide, spec([1]), { engine });
+    await expect(step.run(ndarray(Float32Array.of(1), [1]))).rejects.toMatchObject({
+      code: "out-of-memory",
+      message: expect.stringMatching(
+        /^run: expected room for shape\[25000000,1000000\] and type float at BroadcastTo, got [\d.]+ GB free/,
+      ),
+    });
+    step.dispose();
+  });
+
+  it("refuses axes that its shapes cannot tell", async () => {
+    const long = (x: Tensor) => tf.sum(tf.broadcastTo(x, [3e9]));
+    await expect(compile(long, spec([1]), { engine })).rejects.toThrow(/^dimension 3000000000: /);
   });
 
   it("passes on what TensorFlow refuses", async () => {

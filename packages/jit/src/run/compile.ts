@@ -13,7 +13,7 @@ import { createOnnxSession } from "./onnx-session.ts";
 import { createReferenceSession } from "./reference-session.ts";
 import type { Program, SessionFactory, SessionOptions } from "./session.ts";
 import { createTensorFlowSession } from "./tensorflow-session.ts";
-import { unlessAborted } from "./unless-aborted.ts";
+import { createTurns } from "./turns.ts";
 
 export interface CompileOptions<Bound extends BoundInputs = NoInputs> extends SessionOptions {
   /** What runs the graph. @default "onnxruntime" */
@@ -92,7 +92,7 @@ export async function compile<S, Out, Bound extends BoundInputs = NoInputs>(
   const session = await sessionFactories[engine]({ ...source, graph }, options);
   const isName = (x: unknown): x is string => typeof x === "string";
   let disposed = false;
-  let queue: Promise<void> = Promise.resolve(); // fulfilled when no run is under way or waits
+  const turns = createTurns();
 
   return {
     graph: Object.assign(Object.create({ toString: () => printGraph(graph) }), graph),
@@ -101,29 +101,14 @@ export async function compile<S, Out, Bound extends BoundInputs = NoInputs>(
       signal?.throwIfAborted();
       const feeds = matchInputs(graph, inputs);
       const targets = matchTargets(graph, into);
-      const outputs = await inTurn(signal, () => session.run(feeds, targets, signal));
+      const outputs = await turns.inTurn(signal, () => session.run(feeds, targets, signal));
       return mapTree(outputNames, isName, (name) => outputs.get(name)!) as never;
     },
     save: (path) => writeFile(path, lowerToOnnx(graph)),
     dispose() {
       if (disposed) return;
       disposed = true;
-      void queue.then(() => session.dispose());
+      void turns.idle().then(() => session.dispose());
     },
   };
-
-  /** Waits for the runs before. One that is given up while it waits leaves its place in the queue. */
-  async function inTurn<T>(signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
-    const before = queue;
-    let leave = () => {};
-    queue = new Promise((resolve) => {
-      leave = resolve;
-    });
-    try {
-      await unlessAborted(before, signal);
-      return await work();
-    } finally {
-      void before.then(leave);
-    }
-  }
 }

@@ -1,19 +1,20 @@
-import { AlignTokError, type NdArray } from "@aligntok/core";
+import type { AlignTokError, NdArray } from "@aligntok/core";
 import type { Graph, Value } from "../graph/graph.ts";
 import { writeTensorFlowProgram } from "../tensorflow/program.ts";
 import { TAG, withSavedModel } from "../tensorflow/saved-model.ts";
 import type { Program, Session, SessionOptions } from "./session.ts";
 import { loadTensorFlow, type TensorFlowBinding } from "./tensorflow-binding.ts";
+import { explainLoad, explainRun } from "./tensorflow-error.ts";
 
 type Arrays = ReadonlyMap<string, NdArray>;
 
 /** A graph in TensorFlow, with those of its inputs that are variables. Every call is one call of native code. */
 export interface TensorFlowGraph {
   run(feeds: Arrays, into: Arrays): Arrays;
-  /** Gives every variable its value: copies of these arrays. */
+  /** Gives variables copies of these arrays as their values. */
   assign(values: Arrays): void;
-  /** The values of all variables. */
-  read(): Arrays;
+  /** The values of these variables. */
+  read(names: readonly string[]): Arrays;
   dispose(): void;
 }
 
@@ -44,7 +45,7 @@ export async function openTensorFlowGraph(
   const binding = await loadTensorFlow(threads);
   const program = writeTensorFlowProgram(graph, variables);
   const model = await withSavedModel(program.definition, (folder) =>
-    refusing(() => binding.loadSavedModel(folder, TAG)),
+    explaining(() => binding.loadSavedModel(folder, TAG), explainLoad),
   );
 
   /** Feeds and fetches by the nodes of the graph; `use` gets each fetched tensor's own copy. */
@@ -53,8 +54,9 @@ export async function openTensorFlowGraph(
     try {
       for (const [, array] of feeds) tensors.push(toTensor(array, binding));
       const nodes = feeds.map(([node]) => node).join(",");
-      const made = refusing(() =>
-        binding.runSavedModel(model, tensors, nodes, fetches.join(",")),
+      const made = explaining(
+        () => binding.runSavedModel(model, tensors, nodes, fetches.join(",")),
+        explainRun,
       ).map(({ id }) => id);
       tensors.push(...made);
       return made.map((tensor) => binding.tensorDataSync(tensor));
@@ -63,7 +65,7 @@ export async function openTensorFlowGraph(
     }
   }
 
-  const { inputs, outputs, assigned } = program;
+  const { inputs, outputs, variables: held } = program;
   const fetches = outputs.map(({ node }) => node);
   return {
     run(feeds, into) {
@@ -79,19 +81,19 @@ export async function openTensorFlowGraph(
       );
     },
     assign(values) {
-      const feeds = program.variables.map(
-        ({ name, placeholder }) => [placeholder, values.get(name)!] as const,
+      const given = held.filter(({ name }) => values.has(name));
+      call(
+        given.map(({ name, placeholder }) => [placeholder, values.get(name)!]),
+        given.map(({ assigned }) => assigned),
       );
-      call(feeds, [assigned]);
     },
-    read() {
+    read(names) {
+      const wanted = held.filter(({ name }) => names.includes(name));
       const results = call(
         [],
-        program.variables.map(({ read }) => read),
+        wanted.map(({ read }) => read),
       );
-      return new Map(
-        program.variables.map(({ name, value }, i) => [name, arrayOf(value, results[i]!)]),
-      );
+      return new Map(wanted.map(({ name, value }, i) => [name, arrayOf(value, results[i]!)]));
     },
     dispose: () => binding.deleteSavedModel(model),
   };
@@ -105,14 +107,10 @@ function toTensor({ dtype, shape, data }: NdArray, binding: TensorFlowBinding): 
   return binding.createTensor([...shape], types[dtype as Value["dtype"]], data as Float32Array);
 }
 
-/** What TensorFlow refuses, in one line. */
-function refusing<T>(call: () => T): T {
+function explaining<T>(call: () => T, explain: (error: unknown) => AlignTokError): T {
   try {
     return call();
   } catch (error) {
-    const reason = error instanceof Error ? error.message.split("\n")[0] : String(error);
-    throw new AlignTokError("unsupported", `tensorflow refused the graph: ${reason}`, {
-      cause: error,
-    });
+    throw explain(error);
   }
 }

@@ -1,3 +1,4 @@
+import { AlignTokError } from "@aligntok/core";
 import type { Value } from "../graph/graph.ts";
 import { createMessage, type Message } from "../protobuf.ts";
 
@@ -109,6 +110,13 @@ export function createTensorFlowBuilder(): TensorFlowBuilder {
       return name;
     },
     ints(values) {
+      for (const value of values) {
+        if (value <= 0x7fffffff) continue;
+        throw new AlignTokError(
+          "unsupported",
+          `dimension ${value}: expected at most 2^31 - 1 elements along an axis on tensorflow. split the array`,
+        );
+      }
       const content = bytesOf(Int32Array.from(values));
       return share(`ints ${values}`, () => constant("int32", [values.length], content));
     },

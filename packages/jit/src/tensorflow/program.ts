@@ -14,8 +14,9 @@ export interface Port {
 export interface Variable {
   readonly name: string;
   readonly value: Value;
-  /** Fed to it by a run that fetches `assigned`. */
+  /** A run that feeds this and fetches `assigned` gives it its value. */
   readonly placeholder: string;
+  readonly assigned: string;
   /** Fetched from it. */
   readonly read: string;
 }
@@ -27,8 +28,6 @@ export interface TensorFlowProgram {
   readonly inputs: readonly Port[];
   readonly outputs: readonly Port[];
   readonly variables: readonly Variable[];
-  /** A run that feeds all placeholders of variables and fetches this gives them their values. */
-  readonly assigned: string;
 }
 
 /**
@@ -55,7 +54,6 @@ export function writeTensorFlowProgram(
     );
   const inputs: Port[] = [];
   const held: (Variable & { readonly handle: string; readonly current: string })[] = [];
-  const assignments: string[] = [];
   for (const [i, { name, value }] of graph.inputs.entries()) {
     const { dtype, shape } = value;
     if (!used.has(value) && variables.get(name) === undefined) continue;
@@ -78,17 +76,11 @@ export function writeTensorFlowProgram(
     const fed = placeholder(`set_${i}`, value);
     // A copy: the memory fed is the caller's, and may only be freed by the thread that it came from.
     const copy = builder.add("DeepCopy", [fed]);
-    assignments.push(builder.add("AssignVariableOp", [handle, copy], type, { typed: false }));
+    const assignment = builder.add("AssignVariableOp", [handle, copy], type, { typed: false });
+    const assigned = builder.add("Identity", [builder.scalar(1)], {}, { after: [assignment] });
     const read = builder.addNamed(`read_${i}`, "Identity", [current]);
-    held.push({ name, value, placeholder: fed, read, handle, current });
+    held.push({ name, value, placeholder: fed, assigned, read, handle, current });
   }
-  const assigned = builder.addNamed(
-    "assigned",
-    "Identity",
-    [builder.scalar(1)],
-    {},
-    { after: assignments },
-  );
 
   writeNodes(graph, names, builder);
   const made = new Map(graph.outputs.map(({ name, value }) => [name, names.get(value)!]));
@@ -125,5 +117,5 @@ export function writeTensorFlowProgram(
           ),
         },
   );
-  return { definition: builder.finish(), inputs, outputs, variables: held, assigned };
+  return { definition: builder.finish(), inputs, outputs, variables: held };
 }

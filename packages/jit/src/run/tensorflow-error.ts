@@ -1,0 +1,43 @@
+/** What TensorFlow throws, as errors of ours: which operation, why, and what to do. */
+import { freemem, totalmem } from "node:os";
+import { AlignTokError } from "@aligntok/core";
+
+/** Of loading a graph. */
+export function explainLoad(error: unknown): AlignTokError {
+  const { reason } = partsOf(error);
+  const message = reason.replace(/^Failed to load SavedModel: /, "");
+  return new AlignTokError("unsupported", `tensorflow refused the graph: ${message}`, {
+    cause: error,
+  });
+}
+
+/** Of a run. */
+export function explainRun(error: unknown): AlignTokError {
+  const { reason, operation = "the graph" } = partsOf(error);
+  const [, wanted] =
+    /^OOM when allocating tensor with (shape\[\S*\] and type \w+)/.exec(reason) ?? [];
+  if (wanted) {
+    return new AlignTokError(
+      "out-of-memory",
+      `run: expected room for ${wanted} at ${operation}, got ${gigabytes(freemem())} free of ${gigabytes(totalmem())}. make batches or images smaller, or dispose of compiled functions that are not needed`,
+      { cause: error },
+    );
+  }
+  return new AlignTokError(
+    "bad-input",
+    `run: tensorflow failed at ${operation}: ${reason}. check the values of the inputs`,
+    { cause: error },
+  );
+}
+
+/** The first line says why, a later one names the node: an operation and a number. */
+function partsOf(error: unknown) {
+  const message = error instanceof Error ? error.message : String(error);
+  const reason = message.split("\n")[0]!.replace(/^Session fail to run with error: /, "");
+  const operation = /\{\{node (?:\S*\/)?(\w+?)(?:_\d+)?\}\}/.exec(message)?.[1];
+  return { reason, operation };
+}
+
+function gigabytes(bytes: number): string {
+  return `${(bytes / 2 ** 30).toFixed(1)} GB`;
+}
