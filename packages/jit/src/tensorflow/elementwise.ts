@@ -1,4 +1,6 @@
 /** Operations that work on each element by itself, with broadcasting as in tfjs and NumPy. */
+import type { Value } from "../graph/graph.ts";
+import type { TensorFlowBuilder } from "./builder.ts";
 import type { Lowering, LoweringTable } from "./lower.ts";
 
 /** The TensorFlow operation that does exactly the same. */
@@ -20,13 +22,22 @@ const logical =
 
 export const elementwise: LoweringTable = {
   Abs: as("Abs"),
+  Acos: as("Acos"),
+  Acosh: as("Acosh"),
+  Asin: as("Asin"),
+  Asinh: as("Asinh"),
+  Atan: as("Atan"),
+  Atanh: as("Atanh"),
   Ceil: as("Ceil"),
   Cos: as("Cos"),
+  Cosh: as("Cosh"),
   Elu: as("Elu"),
   Erf: as("Erf"),
   Exp: as("Exp"),
   Expm1: as("Expm1"),
   Floor: as("Floor"),
+  IsInf: compare("IsInf"),
+  IsNan: compare("IsNan"),
   Log: as("Log"),
   Log1p: as("Log1p"),
   LogicalNot: logical("LogicalNot"),
@@ -36,9 +47,11 @@ export const elementwise: LoweringTable = {
   Relu6: as("Relu6"),
   Round: as("Round"),
   Rsqrt: as("Rsqrt"),
+  Selu: as("Selu"),
   Sigmoid: as("Sigmoid"),
   Sign: as("Sign"),
   Sin: as("Sin"),
+  Sinh: as("Sinh"),
   Softplus: as("Softplus"),
   Sqrt: as("Sqrt"),
   Square: as("Square"),
@@ -53,33 +66,28 @@ export const elementwise: LoweringTable = {
       builder.scalar(attributes.clipValueMax as number, y!.dtype),
     ]),
   // 1 above 0, otherwise alpha (0 by default); tfjs keeps NaN, of which this makes alpha.
-  Step: ({ attributes }, [x], builder) => {
-    const above = builder.add("Greater", [x!, builder.scalar(0)], {}, { dtype: "bool" });
+  Step: ({ attributes, outputs: [y] }, [x], builder) => {
+    const { dtype } = y!;
+    const above = builder.add("Greater", [x!, builder.scalar(0, dtype)], {}, { dtype: "bool" });
     const [one, alpha] = [
-      builder.scalar(1),
-      builder.scalar((attributes.alpha as number | undefined) ?? 0),
+      builder.scalar(1, dtype),
+      builder.scalar((attributes.alpha as number | undefined) ?? 0, dtype),
     ];
-    return builder.add(
-      "SelectV2",
-      [above, one, alpha],
-      { T: { type: "float32" } },
-      { dtype: "float32" },
-    );
+    return builder.add("SelectV2", [above, one, alpha], { T: { type: dtype } }, { dtype });
   },
-  Cast: ({ outputs: [y] }, [x], builder) =>
-    builder.add(
-      "Cast",
-      [x!],
-      { SrcT: { type: builder.typeOf(x!) }, DstT: { type: y!.dtype } },
-      { typed: false, dtype: y!.dtype },
-    ),
+  Cast: ({ outputs: [y] }, [x], builder) => cast(x!, y!.dtype, builder),
 
   Add: as("AddV2"),
   Sub: as("Sub"),
   Multiply: as("Mul"),
   RealDiv: as("RealDiv"),
+  FloorDiv: (_, inputs, builder) => {
+    const floor = builder.add("FloorDiv", inputs);
+    return builder.typeOf(floor) === "int32" ? floor : cast(floor, "int32", builder);
+  },
   Maximum: as("Maximum"),
   Minimum: as("Minimum"),
+  Mod: as("FloorMod"),
   Pow: as("Pow"),
   SquaredDifference: as("SquaredDifference"),
   AddN: (_, inputs, builder) => builder.add("AddN", inputs, { N: inputs.length }),
@@ -94,3 +102,12 @@ export const elementwise: LoweringTable = {
   Select: ({ outputs: [y] }, inputs, builder) =>
     builder.add("SelectV2", inputs, { T: { type: y!.dtype } }, { dtype: y!.dtype }),
 };
+
+function cast(x: string, dtype: Value["dtype"], builder: TensorFlowBuilder): string {
+  return builder.add(
+    "Cast",
+    [x],
+    { SrcT: { type: builder.typeOf(x) }, DstT: { type: dtype } },
+    { typed: false, dtype },
+  );
+}

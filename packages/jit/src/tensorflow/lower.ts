@@ -5,6 +5,7 @@ import { optimize } from "../passes/index.ts";
 import type { TensorFlowBuilder } from "./builder.ts";
 import { convolutions } from "./conv.ts";
 import { elementwise } from "./elementwise.ts";
+import { indexing } from "./indexing.ts";
 import { hasLayout, toChannelsLast } from "./layout.ts";
 import { products } from "./products.ts";
 import { reductions } from "./reductions.ts";
@@ -42,6 +43,7 @@ export const lowerings: LoweringTable = {
   ...elementwise,
   ...reductions,
   ...shapes,
+  ...indexing,
   ...products,
   ...convolutions,
 };

@@ -34,8 +34,9 @@ export const products: LoweringTable = {
     return flat ? biased : builder.add("Reshape", [biased, builder.ints(y!.shape)]);
   },
 
-  NhwcResizeBilinear2d: ({ outputs: [y] }, [x], builder) =>
+  NhwcResizeBilinear2d: ({ attributes: { coordinates }, outputs: [y] }, [x], builder) =>
     builder.add("ResizeBilinear", [x!, builder.ints(y!.shape.slice(1, 3))], {
-      half_pixel_centers: true,
+      half_pixel_centers: coordinates === "half-pixel",
+      align_corners: coordinates === "align-corners",
     }),
 };

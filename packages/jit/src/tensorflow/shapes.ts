@@ -22,6 +22,16 @@ export const shapes: LoweringTable = {
       [x!, builder.ints(attributes.begin as number[]), builder.ints(attributes.size as number[])],
       { Index: { type: "int32" } },
     ),
+  StridedSlice: ({ attributes }, [x], builder) => {
+    const { begin, end, strides } = attributes as Record<"begin" | "end" | "strides", number[]>;
+    // An end before the first element has no number: bits say where there is none.
+    const unbounded = end.reduce((mask, last, axis) => mask | (last < 0 ? 1 << axis : 0), 0);
+    return builder.add(
+      "StridedSlice",
+      [x!, builder.ints(begin), builder.ints(end), builder.ints(strides)],
+      { Index: { type: "int32" }, end_mask: unbounded },
+    );
+  },
   SplitV: ({ attributes }, [x], builder) => {
     const sizes = attributes.sizes as number[];
     const first = builder.add(
@@ -65,35 +75,4 @@ export const shapes: LoweringTable = {
     builder.add("BroadcastTo", [x!, builder.ints(y!.shape)]),
   Reverse: ({ attributes }, [x], builder) =>
     builder.add("ReverseV2", [x!, builder.ints(attributes.axes as number[])]),
-  GatherV2: ({ attributes: { axis } }, [x, index], builder) =>
-    builder.add(
-      "GatherV2",
-      [x!, index!, builder.scalar(axis as number, "int32")],
-      {
-        batch_dims: 0,
-        Tparams: { type: builder.typeOf(x!) },
-        Tindices: { type: "int32" },
-        Taxis: { type: "int32" },
-      },
-      { typed: false },
-    ),
-  OneHot: ({ attributes, outputs: [y] }, [indices], builder) => {
-    const { depth, onValue, offValue } = attributes as {
-      depth: number;
-      onValue?: number;
-      offValue?: number;
-    };
-    const dtype = y!.dtype;
-    return builder.add(
-      "OneHot",
-      [
-        indices!,
-        builder.scalar(depth, "int32"),
-        builder.scalar(onValue ?? 1, dtype),
-        builder.scalar(offValue ?? 0, dtype),
-      ],
-      { T: { type: dtype }, TI: { type: "int32" }, axis: -1 },
-      { dtype },
-    );
-  },
 };
