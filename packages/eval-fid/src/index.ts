@@ -13,6 +13,7 @@ export {
   type FrechetDistance,
 } from "./frechet-distance.ts";
 export { computePsnr, computeSsim, type SimilarityScores } from "./image-similarity.ts";
+export { applyInception, foldInception, inceptionShapes } from "./inception.ts";
 export {
   computeAccuracy,
   fitLinearProbe,

@@ -1,10 +1,13 @@
-/** Vision transformers at 224 px: features and a training step. */
+/** Networks that give features, and a training step of one. */
 import { applyViT, type ViTModel, vitModels, vitShapes } from "@aligntok/encoders";
+import { applyInception, foldInception, inceptionShapes } from "@aligntok/eval-fid";
 import { createAdamW } from "@aligntok/train";
-import { mean, square } from "@tensorflow/tfjs-core";
+import { mean, square, type Tensor } from "@tensorflow/tfjs-core";
 import type { BenchCase } from "./case.ts";
 import { prepareForward, prepareTraining } from "./model-run.ts";
 import { createWeights, normals } from "./weights.ts";
+
+type Tensors = Readonly<Record<string, Tensor>>;
 
 export const encoderCases: readonly BenchCase[] = [
   {
@@ -21,6 +24,20 @@ export const encoderCases: readonly BenchCase[] = [
     family: "encoders",
     gflop: 324.05,
     prepare: (engine) => prepareForward(vit("dinov2_vitl14", 2), engine),
+  },
+  {
+    name: "inception-features",
+    what: "Inception v3 as FID has it, 8 images of 299 px: features",
+    family: "encoders",
+    gflop: 91.38,
+    prepare(engine) {
+      const model = {
+        params: foldInception(createWeights(inceptionShapes())),
+        inputs: { images: normals([8, 3, 299, 299], 0.5) },
+        apply: (params: Tensors, { images }: Tensors) => applyInception(params, images!),
+      };
+      return prepareForward(model, engine);
+    },
   },
   {
     name: "vits14-train",
