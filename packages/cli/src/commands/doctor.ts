@@ -75,7 +75,10 @@ async function engineParts(): Promise<Part[]> {
   await loadReferenceBackend().catch(() => {}); // engines() says that it is absent
   const { engines } = await import("@aligntok/jit");
   const reports = await engines();
-  return reports.map(({ name, available, detail }) => ({ name, available, detail }));
+  return reports.flatMap(({ devices = [], ...engine }) => [
+    engine,
+    ...devices.map((device) => ({ ...device, name: `${engine.name} on ${device.name}` })),
+  ]);
 }
 
 function optionalParts(): Part[] {

@@ -86,6 +86,12 @@ export async function compile<S, Out, Bound extends BoundInputs = NoInputs>(
       `worker: expected engine onnxruntime, got ${engine}. leave worker out: this engine runs on the calling thread`,
     );
   }
+  if (options.device !== undefined && engine !== "onnxruntime") {
+    throw new AlignTokError(
+      "unsupported",
+      `device: expected engine onnxruntime, got ${engine}. leave device out: tensorflow uses the GPU where tfjs-node-gpu is installed`,
+    );
+  }
   const source = { fn: fn as Program["fn"], inputs: joinInputs(inputSpec, options.bind) };
   const { graph: traced, outputNames } = trace(source.fn, source.inputs);
   const graph = optimize(traced);

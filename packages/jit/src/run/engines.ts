@@ -1,6 +1,7 @@
 import { AlignTokError } from "@aligntok/core";
 import { engine } from "@tensorflow/tfjs-core";
 import { TRACE_BACKEND } from "../trace/backend.ts";
+import { type DeviceReport, devices } from "./devices.ts";
 import { findTensorFlow, probeTensorFlow } from "./tensorflow-binding.ts";
 
 /** What can run a compiled function: ONNX Runtime, TensorFlow, or the function itself on a tfjs backend. */
@@ -13,16 +14,15 @@ export interface EngineReport {
   readonly available: boolean;
   /** Version and devices where it is available, otherwise the reason and the remedy. */
   readonly detail: string;
+  /** Of ONNX Runtime: what `device` may be, tried out. */
+  readonly devices?: readonly DeviceReport[];
 }
 
 /** What each engine says of itself; what it throws is why it cannot run. */
 const details: Readonly<Record<EngineName, () => string | Promise<string>>> = {
   async onnxruntime() {
-    const { env, listSupportedBackends } = await loadOnnxRuntime();
-    // Those that are not bundled need files of their own, which the list does not check.
-    const devices = listSupportedBackends().filter(({ bundled }) => bundled);
-    const names = devices.map((device) => device.name).join(", ");
-    return `${env.versions.node ?? "installed"}, devices: ${names} (cpu is used)`;
+    const { env } = await loadOnnxRuntime();
+    return env.versions.node ?? "installed";
   },
   async tensorflow() {
     const found = findTensorFlow();
@@ -49,7 +49,14 @@ async function loadOnnxRuntime() {
 
 /** What can run a compiled function on this machine, and why the others cannot. */
 export async function engines(): Promise<readonly EngineReport[]> {
-  return Promise.all((Object.keys(details) as EngineName[]).map(report));
+  const reports = await Promise.all((Object.keys(details) as EngineName[]).map(report));
+  return Promise.all(
+    reports.map(async (engine) =>
+      engine.name === "onnxruntime" && engine.available
+        ? { ...engine, devices: await devices() }
+        : engine,
+    ),
+  );
 }
 
 async function report(name: EngineName): Promise<EngineReport> {

@@ -5,6 +5,7 @@
 import type { NdArray } from "@aligntok/core";
 import type { InferenceSession, Tensor } from "onnxruntime-node";
 import type { Value } from "../graph/graph.ts";
+import type { DeviceName } from "./devices.ts";
 
 export interface OnnxModel {
   /** The bytes of the ONNX file. */
@@ -13,6 +14,7 @@ export interface OnnxModel {
   readonly bound: Arrays;
   readonly outputs: readonly { readonly name: string; readonly value: Value }[];
   readonly threads: number;
+  readonly device: DeviceName;
 }
 
 export interface LoadedModel {
@@ -25,12 +27,12 @@ export type Arrays = ReadonlyMap<string, NdArray>;
 
 /** The native library is loaded only here, not on import. */
 export async function loadOnnxModel(model: OnnxModel): Promise<LoadedModel> {
-  const { bytes, outputs, threads } = model;
+  const { bytes, outputs, threads, device } = model;
   const ort = await import("onnxruntime-node");
   const toTensor = ({ dtype, shape, data }: NdArray): Tensor =>
     new ort.Tensor(dtype as "float32", data as Float32Array, shape);
   const options: InferenceSession.SessionOptions = {
-    executionProviders: ["cpu"],
+    executionProviders: [device],
     intraOpNumThreads: threads,
     interOpNumThreads: 1,
     graphOptimizationLevel: "all",

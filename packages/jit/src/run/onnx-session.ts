@@ -1,20 +1,22 @@
 import { availableParallelism } from "node:os";
 import type { GraphInput } from "../graph/graph.ts";
 import { lowerToOnnx } from "../onnx/lower.ts";
+import { requireDevice } from "./devices.ts";
 import { explainLoad, explainRun } from "./onnx-error.ts";
 import { loadOnnxModel, type OnnxModel } from "./onnx-model.ts";
 import type { Program, Session, SessionOptions } from "./session.ts";
 import { createWorkerSession } from "./worker-session.ts";
 
-/** Loads a graph into ONNX Runtime's CPU engine, on this thread or in the worker thread. */
+/** Loads a graph into ONNX Runtime, on this thread or in the worker thread. */
 export async function createOnnxSession(
   { graph }: Pick<Program, "graph">,
-  { threads = availableParallelism(), worker = false }: SessionOptions,
+  { threads = availableParallelism(), worker = false, device = "cpu" }: SessionOptions,
 ): Promise<Session> {
+  await requireDevice(device);
   const outputs = graph.outputs.map(({ name, value }) => ({ name, value }));
   const free = graph.inputs.filter(({ array }) => !array);
   const bound = new Map(graph.inputs.flatMap(({ name, array }) => (array ? [[name, array]] : [])));
-  const model = { bytes: lowerToOnnx(graph), bound, outputs, threads };
+  const model = { bytes: lowerToOnnx(graph), bound, outputs, threads, device };
   const session = await load(model, worker ? free : undefined);
   return {
     async run(feeds, into, signal) {

@@ -1,6 +1,7 @@
 import type { NdArray } from "@aligntok/core";
 import type { Graph } from "../graph/graph.ts";
 import type { TensorSpec, Tree } from "../tree.ts";
+import type { DeviceName } from "./devices.ts";
 
 /** What an engine is given to run: the optimised graph, and the function that it was traced from. */
 export interface Program {
@@ -29,6 +30,11 @@ export type SessionFactory = (program: Program, options: SessionOptions) => Prom
 export interface SessionOptions {
   /** Threads within an operation. @default as many as the machine has cores */
   readonly threads?: number;
+  /**
+   * Where ONNX Runtime runs the graph. One that does not work here is an error; see `devices` in the reports of
+   * `engines()`. Single operations for which it has no kernel on the device run on the processor. @default "cpu"
+   */
+  readonly device?: DeviceName;
   /**
    * Runs in a worker thread, which leaves this one free meanwhile: timers fire, files are read, Ctrl-C is seen.
    * Inputs are copied for it, outputs only where they have a target. @default false
