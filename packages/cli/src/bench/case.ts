@@ -27,6 +27,10 @@ export interface Prepared {
   run(): Promise<unknown>;
 }
 
+/** Parts of all cases: those with a bar, or a family. */
+export const suites = ["engine", "encoders", "train", "all"] as const;
+export type Suite = (typeof suites)[number];
+
 export interface EngineOptions {
   readonly engine: EngineName;
   readonly threads: number;

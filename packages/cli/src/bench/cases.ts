@@ -1,5 +1,5 @@
 /** All cases, in the order in which they are measured. */
-import type { BenchCase } from "./case.ts";
+import type { BenchCase, Suite } from "./case.ts";
 import { diffusionCases } from "./diffusion-cases.ts";
 import { encoderCases } from "./encoder-cases.ts";
 import { matmulCase, optimizerCase } from "./machine-cases.ts";
@@ -12,9 +12,6 @@ export const cases: readonly BenchCase[] = [
   ...diffusionCases,
   optimizerCase,
 ];
-
-export const suites = ["engine", "encoders", "train", "all"] as const;
-export type Suite = (typeof suites)[number];
 
 /** The cases of a suite whose name contains `only`, and the matrix product, which gives the machine's rate. */
 export function selectCases(suite: Suite, only = ""): readonly BenchCase[] {

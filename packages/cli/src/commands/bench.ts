@@ -1,11 +1,12 @@
 import { availableParallelism, cpus } from "node:os";
 import { AlignTokError, check } from "@aligntok/core";
 import { Command, Option } from "commander";
+import { type Suite, suites } from "../bench/case.ts";
 import type { Row } from "../bench/race.ts";
 import { defineAction, type Session, wholeNumber } from "../session.ts";
 
 interface BenchOptions {
-  readonly suite: "engine" | "encoders" | "train" | "all";
+  readonly suite: Suite;
   readonly only?: string;
   readonly python?: string;
   readonly repeats: number;
@@ -23,7 +24,7 @@ export function benchCommand(): Command {
         "--suite <name>",
         "engine: what has a bar; encoders: features; train: models that are trained, what they generate; all",
       )
-        .choices(["engine", "encoders", "train", "all"])
+        .choices(suites)
         .default("engine"),
     )
     .option("--only <text>", "cases whose name contains this")
@@ -73,18 +74,22 @@ async function runBench(options: BenchOptions, session: Session): Promise<void> 
   const peer = python === undefined ? undefined : await findPeer(python);
   const rows: Row[] = [];
   const failed: string[] = [];
+  let machineRate: number | undefined;
   for (const [done, item] of selected.entries()) {
     onProgress({ task: "bench", done, total: selected.length });
-    log.debug(item.what);
     try {
       const row = await runRace(item, { engine, threads, repeats, signal, ...(peer && { peer }) });
-      const rate = rows[0]?.gflops ?? row.gflops; // the matrix product comes first
+      const { ms, gflops, peerMs, peerError } = row;
+      if (item.family === "machine") machineRate = gflops;
       rows.push({
         ...row,
-        ...(row.gflops && rate && { matmulShare: row.gflops / rate }),
+        ...(gflops && machineRate && { matmulShare: gflops / machineRate }),
       });
-      if (row.peerError === undefined) continue;
-      log.warn(`peer of ${item.name}: ${row.peerError}`);
+      log.info(
+        `${item.name}: ${ms.toFixed(1)} ms${peerMs ? `, peer ${peerMs.toFixed(1)} ms` : ""}`,
+      );
+      if (peerError === undefined) continue;
+      log.warn(`peer of ${item.name}: ${peerError}`);
       failed.push(`peer of ${item.name}`);
     } catch (error) {
       signal.throwIfAborted();
