@@ -221,6 +221,6 @@ function attentionBlock(params: TensorParameters, name: string, x: Tensor, group
     const projected = reshape(conv2d(params, `${name}.${part}`, normed), [n, 1, c, h * w]);
     return transpose(projected, [0, 1, 3, 2]); // (N, 1, h*w, C)
   }) as [Tensor, Tensor, Tensor];
-  const mixed = transpose(attention(q, k, v, c ** -0.5), [0, 1, 3, 2]); // (N, 1, C, h*w)
+  const mixed = transpose(attention(q, k, v), [0, 1, 3, 2]); // (N, 1, C, h*w)
   return add(x, conv2d(params, `${name}.proj_out`, reshape(mixed, [n, c, h, w])));
 }

@@ -17,14 +17,13 @@ import {
   type Random,
   sizeOf,
 } from "@aligntok/core";
-import { layerNorm as layerNormKernel, silu } from "@aligntok/jit";
+import { layerNorm, rmsNorm, silu } from "@aligntok/jit";
 import {
   constant,
   linear,
   mlp,
   normal,
   patchEmbed,
-  rmsNorm,
   rotaryTables,
   selfAttention,
   sincosPositions,
@@ -87,6 +86,9 @@ export const lightningDitSizes = {
   "1p6B/1": { depth: 28, width: 1792, heads: 28, patchSize: 1 },
   "1p6B/2": { depth: 28, width: 1792, heads: 28, patchSize: 2 },
 } as const satisfies Record<string, Partial<LightningDitConfig>>;
+
+/** Of every norm. */
+const EPS = 1e-6;
 
 /** Names of what is stored with the weights but never trained: position tables. */
 export function isFixedParameter(name: string): boolean {
@@ -231,11 +233,11 @@ function applyBlock(
   const attended = selfAttention(
     params,
     `${name}.attn`,
-    modulate(normalize(config, params, `${name}.norm1`, h), scale1, shift1),
+    modulatedNorm(config, params, `${name}.norm1`, h, scale1, shift1),
     { heads: config.heads, qkNorm: config.qkNorm, ...(rotary && { rotary }) },
   );
   const mid = tf.add(h, tf.mul(gate1, attended));
-  const input = modulate(normalize(config, params, `${name}.norm2`, mid), scale2, shift2);
+  const input = modulatedNorm(config, params, `${name}.norm2`, mid, scale2, shift2);
   const fed = config.swiglu
     ? swiGlu(params, `${name}.mlp`, input)
     : mlp(params, `${name}.mlp`, input, { gelu: "tanh" });
@@ -250,24 +252,26 @@ function applyFinalLayer(
 ): tf.Tensor {
   const modulation = linear(params, "final_layer.adaLN_modulation.1", c); // (B, 2W)
   const [shift, scale] = tf.split(tf.reshape(modulation, [-1, 2, config.width]), 2, 1);
-  const normed = normalize(config, params, "final_layer.norm_final", h);
-  return linear(params, "final_layer.linear", modulate(normed, scale!, shift)); // (B,T,p·p·C)
+  const normed = modulatedNorm(config, params, "final_layer.norm_final", h, scale!, shift);
+  return linear(params, "final_layer.linear", normed); // (B,T,p·p·C)
 }
 
-function normalize(
+/**
+ * The norm of x (B,T,W), times 1 + scale, plus shift, both (B,1,W). The norm's own weight is multiplied into the scale,
+ * which has fewer elements than x.
+ */
+function modulatedNorm(
   config: LightningDitConfig,
   params: TensorParameters,
   name: string,
   x: tf.Tensor,
+  scale: tf.Tensor,
+  shift: tf.Tensor | undefined,
 ): tf.Tensor {
-  return config.rmsNorm
-    ? rmsNorm(params, name, x, 1e-6)
-    : layerNormKernel(x, undefined, undefined, 1e-6);
-}
-
-/** x (B,T,W), scale and shift (B,1,W). */
-function modulate(x: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor | undefined): tf.Tensor {
-  const scaled = tf.mul(x, tf.add(scale, 1));
+  const factor = tf.add(scale, 1);
+  const scaled = config.rmsNorm
+    ? tf.mul(rmsNorm(x, undefined, EPS), tf.mul(factor, weightOf(params, `${name}.weight`)))
+    : tf.mul(layerNorm(x, undefined, undefined, EPS), factor);
   return shift ? tf.add(scaled, shift) : scaled;
 }
 

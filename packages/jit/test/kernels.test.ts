@@ -13,6 +13,7 @@ import {
   compile,
   conv2d,
   convTranspose2d,
+  crossEntropy,
   type EngineName,
   gelu,
   groupNorm,
@@ -21,8 +22,10 @@ import {
   maxPool2d,
   resizeBilinear2d,
   rmsNorm,
+  rope,
   silu,
   specOf,
+  swiglu,
   upsampleNearest2x,
   valueAndGrad,
 } from "../src/index.ts";
@@ -414,7 +417,7 @@ const cases: Case[] = [
   unary("silu", silu),
   {
     name: "attention",
-    fn: (q, k, v) => attention(q!, k!, v!, 0.6),
+    fn: (q, k, v) => attention(q!, k!, v!, { scale: 0.6 }),
     shapes: (r) => {
       const [b, h, t, s] = dims(r, 4);
       return [
@@ -423,6 +426,45 @@ const cases: Case[] = [
         [b!, h!, s!, 3],
       ];
     },
+  },
+  ...[false, true].map(
+    (causal): Case => ({
+      name: `attention with bias ${causal ? "causal" : ""}`,
+      fn: (q, k, v, bias) => attention(q!, k!, v!, { bias: bias!, causal }),
+      shapes: (r) => {
+        const [b, h, t, s] = dims(r, 4);
+        const bias = r.uniform() < 0.5 ? [h!, 1, s!] : [b!, 1, t!, s!];
+        return [[b!, h!, t!, 4], [b!, h!, s!, 4], [b!, h!, s!, 3], bias];
+      },
+    }),
+  ),
+  ...[false, true].map(
+    (interleaved): Case => ({
+      name: `rope ${interleaved ? "interleaved" : ""}`,
+      fn: (x, cos, sin) => rope(x!, cos!, sin!, { interleaved }),
+      shapes: (r) => {
+        const [b, t, half] = dims(r, 3);
+        const leading = r.uniform() < 0.5 ? [b!] : [];
+        return [
+          [...leading, t!, 2 * half!],
+          [t!, half!],
+          [t!, half!],
+        ];
+      },
+    }),
+  ),
+  {
+    name: "swiglu",
+    fn: (x) => swiglu(x!),
+    shapes: (r) => [[...dims(r, 2), 2 * (1 + r.integer(4))]],
+  },
+  {
+    name: "crossEntropy of classes",
+    fn: (x) => {
+      const classes = tf.tensor2d([[0, 3, 1]], [1, 3], "int32");
+      return crossEntropy(x!, classes, { labelSmoothing: 0.1, reduction: "none" });
+    },
+    shapes: () => [[1, 3, 4]],
   },
   conv([3, 3], 1, 1),
   conv([3, 3], 1, 0),

@@ -1,6 +1,6 @@
 import { check } from "@aligntok/core";
 import { attention } from "@aligntok/jit";
-import { reshape, split, squeeze, type Tensor, transpose } from "@tensorflow/tfjs-core";
+import { reshape, split, type Tensor, transpose } from "@tensorflow/tfjs-core";
 import { linear } from "./linear.ts";
 import { rmsNorm } from "./normalization.ts";
 import type { TensorParameters } from "./parameters.ts";
@@ -30,11 +30,10 @@ export function selfAttention(
     () => `attention heads: expected a divisor of the width ${width}, got ${heads}`,
   );
   const headWidth = width / heads;
-  const qkv = reshape(linear(params, `${name}.qkv`, x), [n, t, 3, heads, headWidth]);
-  // (N,T,3,H,d) -> (3,N,H,T,d), so that queries, keys and values are contiguous
-  let [q, k, v] = split(transpose(qkv, [2, 0, 3, 1, 4]), 3, 0).map((part) =>
-    squeeze(part, [0]),
-  ) as [Tensor, Tensor, Tensor]; // each (N,H,T,d)
+  // split while rows are whole, which copies less than after the transposes: each (N,T,D), then (N,H,T,d)
+  let [q, k, v] = split(linear(params, `${name}.qkv`, x), 3, -1).map((part) =>
+    transpose(reshape(part, [n, t, heads, headWidth]), [0, 2, 1, 3]),
+  ) as [Tensor, Tensor, Tensor];
   if (qkNorm) {
     q = rmsNorm(params, `${name}.q_norm`, q);
     k = rmsNorm(params, `${name}.k_norm`, k);
@@ -43,6 +42,6 @@ export function selfAttention(
     q = applyRotary(q, rotary);
     k = applyRotary(k, rotary);
   }
-  const mixed = transpose(attention(q, k, v, headWidth ** -0.5), [0, 2, 1, 3]); // (N,T,H,d)
+  const mixed = transpose(attention(q, k, v), [0, 2, 1, 3]); // (N,T,H,d)
   return linear(params, `${name}.proj`, reshape(mixed, [n, t, width]));
 }

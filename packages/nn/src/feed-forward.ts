@@ -1,5 +1,5 @@
-import { gelu, silu } from "@aligntok/jit";
-import { mul, split, type Tensor } from "@tensorflow/tfjs-core";
+import { gelu, swiglu } from "@aligntok/jit";
+import type { Tensor } from "@tensorflow/tfjs-core";
 import { linear } from "./linear.ts";
 import type { TensorParameters } from "./parameters.ts";
 
@@ -20,6 +20,5 @@ export function mlp(
 
 /** `w3(silu(a) * b)` with `a, b` the halves of `w12(x)` (Shazeer, 2020); reads `name.w12.*` and `name.w3.*`. */
 export function swiGlu(params: TensorParameters, name: string, x: Tensor): Tensor {
-  const [gate, value] = split(linear(params, `${name}.w12`, x), 2, -1) as [Tensor, Tensor];
-  return linear(params, `${name}.w3`, mul(silu(gate), value));
+  return linear(params, `${name}.w3`, swiglu(linear(params, `${name}.w12`, x)));
 }

@@ -4,8 +4,8 @@
  * coordinates of a rotated plane are neighbouring channels.
  */
 import { check, type NdArray, zeros } from "@aligntok/core";
-import { linear } from "@aligntok/jit";
-import { add, mul, type Tensor, tensor } from "@tensorflow/tfjs-core";
+import { rope } from "@aligntok/jit";
+import { reshape, slice, type Tensor } from "@tensorflow/tfjs-core";
 
 export interface RotaryTables {
   /** `(rows * columns, headWidth)`. */
@@ -50,18 +50,14 @@ export interface RotaryTensors {
   readonly sin: Tensor;
 }
 
-/** Turns queries or keys `(N, H, T, d)` by their positions: `x * cos + quarterTurn(x) * sin`, tables `(T, d)`. */
+/** Turns queries or keys `(N, H, T, d)` by their positions, with the tables of `rotaryTables`, `(T, d)`. */
 export function applyRotary(x: Tensor, { cos, sin }: RotaryTensors): Tensor {
-  return add(mul(x, cos), mul(quarterTurn(x), sin));
+  return rope(x, onePerPlane(cos), onePerPlane(sin), { interleaved: true });
 }
 
-/** `(x0, x1, x2, x3, ...)` to `(-x1, x0, -x3, x2, ...)`: a product with a signed permutation, exact and faster than strided copies. */
-function quarterTurn(x: Tensor): Tensor {
-  const width = x.shape.at(-1)!;
-  const turn = zeros([width, width]); // out x in
-  for (let i = 0; i < width; i += 2) {
-    turn.data[i * width + i + 1] = -1;
-    turn.data[(i + 1) * width + i] = 1;
-  }
-  return linear(x, tensor(turn.data, [width, width], "float32"));
+/** The tables, like upstream's, have each number twice, once a channel of the plane: `(T, d)` to `(T, d / 2)`. */
+function onePerPlane(table: Tensor): Tensor {
+  const [rows, width] = table.shape as [number, number];
+  const planes = reshape(table, [rows, width / 2, 2]);
+  return reshape(slice(planes, [0, 0, 0], [rows, width / 2, 1]), [rows, width / 2]);
 }

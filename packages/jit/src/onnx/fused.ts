@@ -72,6 +72,15 @@ export const fused: LoweringTable = {
     );
     return [normal, `${normal}_2`];
   },
+  StandardizeRms: ({ attributes, inputs: [x] }, [input], builder) => {
+    const normal = builder.add(
+      "SimplifiedLayerNormalization",
+      [input, onesFor(x!, builder)],
+      { axis: -1, epsilon: { float: attributes.epsilon as number } },
+      { outputs: 2 },
+    );
+    return [normal, `${normal}_1`];
+  },
   RmsNorm: ({ attributes }, inputs, builder) =>
     builder.add("SimplifiedLayerNormalization", inputs, {
       axis: -1,
@@ -80,18 +89,49 @@ export const fused: LoweringTable = {
 
   Gelu: ({ attributes }, [x], builder) =>
     builder.add("Gelu", [x], { approximate: attributes.approximation as string }),
+  // (1 + erf(t)) / 2 + t / (sqrt(pi) exp(t^2)) with t = x / sqrt(2). HardSigmoid is the first sum in one pass, and
+  // dividing saves that of -t^2; far out exp is infinite, and the quotient 0 as it should be.
+  GeluSlope: (_, [x], builder) => {
+    const t = builder.add("Mul", [x, builder.scalar(Math.SQRT1_2)]);
+    const gate = builder.add("HardSigmoid", [builder.add("Erf", [t])], {
+      alpha: { float: 0.5 },
+      beta: { float: 0.5 },
+    });
+    const bell = builder.add("Exp", [builder.add("Mul", [t, t])]);
+    const scaled = builder.add("Mul", [t, builder.scalar(1 / Math.sqrt(Math.PI))]);
+    return builder.add("Add", [gate, builder.add("Div", [scaled, bell])]);
+  },
   Silu: (_, [x], builder) =>
     builder.add("QuickGelu", [x], { alpha: { float: 1 } }, { domain: MICROSOFT }),
 
-  Attention: ({ attributes }, [q, k, v], builder) => {
-    const scores = builder.add(
+  Attention: ({ attributes }, [q, k, v, bias], builder) => {
+    const products = builder.add(
       "FusedMatMul",
       [q, k],
       { transB: 1, alpha: { float: attributes.scale as number } },
       { domain: MICROSOFT },
     );
+    const scores = bias ? builder.add("Add", [products, bias]) : products;
     const probabilities = builder.add("Softmax", [scores], { axis: -1 });
     return [builder.add("MatMul", [probabilities, v]), probabilities];
+  },
+
+  // One batch whose heads are all leading axes; positions count from 0.
+  Rope: ({ attributes, inputs: [x], outputs: [y] }, [input, cos, sin], builder) => {
+    const [rows, width] = x!.shape.slice(-2) as [number, number];
+    const heads = sizeOf(x!.shape) / (rows * width);
+    const turned = builder.add(
+      "RotaryEmbedding",
+      [
+        builder.add("Reshape", [input, builder.ints([1, heads, rows, width])]),
+        builder.ints([0]),
+        cos,
+        sin,
+      ],
+      { interleaved: attributes.interleaved ? 1 : 0 },
+      { domain: MICROSOFT },
+    );
+    return builder.add("Reshape", [turned, builder.ints(y!.shape)]);
   },
 
   Conv2d: ({ attributes, inputs: [, weight] }, inputs, builder) =>

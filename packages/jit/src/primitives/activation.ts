@@ -9,37 +9,52 @@ const like: Infer = ([x]) => ({ shape: x!.shape, dtype: "float32" });
 const tanhScale = Math.sqrt(2 / Math.PI);
 const tanhCubic = 0.044715;
 
-/** Standard normal distribution function, or its tanh approximation. */
-function gate(x: Tensor, approximation: unknown): Tensor {
-  const inner =
-    approximation === "tanh"
-      ? tf.tanh(tf.mul(tf.mul(x, tanhScale), tf.add(tf.mul(tf.square(x), tanhCubic), 1)))
-      : tf.erf(tf.mul(x, Math.SQRT1_2));
-  return tf.mul(tf.add(inner, 1), 0.5);
+const gateTanh = (x: Tensor) => {
+  const inner = tf.mul(tf.mul(x, tanhScale), tf.add(tf.mul(tf.square(x), tanhCubic), 1));
+  return tf.mul(tf.add(tf.tanh(inner), 1), 0.5);
+};
+
+/** Standard normal distribution function. */
+const gate = (x: Tensor) => tf.mul(tf.add(tf.erf(tf.mul(x, Math.SQRT1_2)), 1), 0.5);
+
+/** Standard normal density. */
+const bell = (x: Tensor) => tf.mul(tf.exp(tf.mul(tf.square(x), -0.5)), 1 / Math.sqrt(2 * Math.PI));
+
+// Derivative of the exact form, gate + x bell: whole, because an engine can share parts of it.
+const geluSlope = definePrimitive("GeluSlope", {
+  inputs: ["x"],
+  infer: like,
+  reference: ({ x }) => tf.add(gate(x!), tf.mul(x!, bell(x!))),
+  gradient: {
+    inputsToSave: ["x"],
+    // bell (2 - x^2)
+    gradFunc: (dy, saved) => {
+      const x = saved[0]!;
+      return { x: () => tf.mul(dy as Tensor, tf.mul(bell(x), tf.sub(2, tf.square(x)))) };
+    },
+  },
+});
+
+/** Derivative of the tanh form: gate + x * 2 gate (1 - gate) * inner'. */
+function geluTanhSlope(x: Tensor): Tensor {
+  const g = gateTanh(x);
+  const inner = tf.add(tf.mul(tf.square(x), 3 * tanhCubic * tanhScale), tanhScale);
+  return tf.add(g, tf.mul(tf.mul(tf.mul(x, 2), inner), tf.mul(g, tf.sub(1, g))));
 }
 
 const callGelu = definePrimitive("Gelu", {
   inputs: ["x"],
   infer: like,
-  reference: ({ x }, { approximation }) => tf.mul(x!, gate(x!, approximation)),
+  reference: ({ x }, { approximation }) =>
+    tf.mul(x!, approximation === "tanh" ? gateTanh(x!) : gate(x!)),
   gradient: {
     inputsToSave: ["x"],
-    gradFunc: (dy, saved, { approximation }) => ({
-      x: () => {
-        const x = saved[0]!;
-        if (approximation !== "tanh") {
-          // gate + x exp(-x^2 / 2) / sqrt(2 pi)
-          const bell = tf.exp(tf.mul(tf.square(x), -0.5));
-          const slope = tf.mul(tf.mul(x, 1 / Math.sqrt(2 * Math.PI)), bell);
-          return tf.mul(dy as Tensor, tf.add(gate(x, approximation), slope));
-        }
-        // gate + x * 2 gate (1 - gate) * inner'
-        const g = gate(x, approximation);
-        const inner = tf.add(tf.mul(tf.square(x), 3 * tanhCubic * tanhScale), tanhScale);
-        const slope = tf.mul(tf.mul(tf.mul(x, 2), inner), tf.mul(g, tf.sub(1, g)));
-        return tf.mul(dy as Tensor, tf.add(g, slope));
-      },
-    }),
+    gradFunc: (dy, saved, { approximation }) => {
+      const x = saved[0]!;
+      const slope =
+        approximation === "tanh" ? geluTanhSlope : (t: Tensor) => geluSlope({ x: t }, {})[0]!;
+      return { x: () => tf.mul(dy as Tensor, slope(x)) };
+    },
   },
 });
 

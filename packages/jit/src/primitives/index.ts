@@ -1,11 +1,12 @@
 export { gelu, silu } from "./activation.ts";
-export { attention } from "./attention.ts";
+export { type AttentionOptions, attention } from "./attention.ts";
 export {
   type Conv2dOptions,
   type ConvTranspose2dOptions,
   conv2d,
   convTranspose2d,
 } from "./conv.ts";
+export { type CrossEntropyOptions, crossEntropy } from "./cross-entropy.ts";
 export { type GroupNormOptions, groupNorm } from "./group-norm.ts";
 export { linear } from "./linear.ts";
 export { layerNorm, rmsNorm } from "./norm.ts";
@@ -17,4 +18,6 @@ export {
   type PoolOptions,
 } from "./pool.ts";
 export { type Coordinates, resizeBilinear2d, upsampleNearest2x } from "./resample.ts";
+export { type RopeOptions, rope } from "./rope.ts";
+export { swiglu } from "./swiglu.ts";
 export { upsampleConv2d } from "./upsample-conv.ts";

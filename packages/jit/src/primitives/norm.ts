@@ -1,12 +1,18 @@
 import { check } from "@aligntok/core";
 import type { Tensor } from "@tensorflow/tfjs-core";
 import * as tf from "@tensorflow/tfjs-core";
+import { asMatrix, sumRows } from "./linear.ts";
 import { definePrimitive } from "./primitive.ts";
 
 const last = [-1];
 const meanLast = (x: Tensor) => tf.mean(x, last, true);
 const lastToOne = (shape: readonly number[]) => [...shape.slice(0, -1), 1];
-const sumRows = (x: Tensor) => tf.sum(tf.reshape(x, [-1, x.shape.at(-1)!]), 0);
+
+/** The mean over the last axis of `x * weight`, as a product: without the array of `x * weight`. */
+function weightedMean(x: Tensor, weight: Tensor): Tensor {
+  const column = tf.reshape(tf.div(weight, weight.size), [-1, 1]);
+  return tf.reshape(tf.matMul(asMatrix(x), column), lastToOne(x.shape));
+}
 
 // Standardises the last axis; the second output, 1 / std, is what the gradient needs.
 const standardize = definePrimitive("Standardize", {
@@ -35,20 +41,20 @@ const callLayerNorm = definePrimitive("LayerNorm", {
       const [x, weight] = saved as [Tensor, Tensor];
       const d = dy as Tensor;
       const [normal, inverse] = standardize({ x }, attributes) as [Tensor, Tensor];
+      const product = tf.mul(d, normal);
       return {
-        x: () => standardizeGradient(tf.mul(d, weight), normal, inverse),
-        weight: () => sumRows(tf.mul(d, normal)),
+        // inverse * (d w - mean(d w) - normal * mean(d w normal))
+        x: () => {
+          const centred = tf.sub(tf.mul(d, weight), weightedMean(d, weight));
+          const projection = tf.mul(normal, weightedMean(product, weight));
+          return tf.mul(tf.sub(centred, projection), inverse);
+        },
+        weight: () => sumRows(product),
         bias: () => sumRows(d),
       };
     },
   },
 });
-
-/** dx = inverse * (d - mean(d) - normal * mean(d * normal)) */
-function standardizeGradient(d: Tensor, normal: Tensor, inverse: Tensor): Tensor {
-  const projection = tf.mul(normal, meanLast(tf.mul(d, normal)));
-  return tf.mul(tf.sub(tf.sub(d, meanLast(d)), projection), inverse);
-}
 
 /**
  * Layer normalisation over the last axis: `(x - mean) / sqrt(variance + epsilon) * weight + bias`.
@@ -80,32 +86,41 @@ function widthOf(x: Tensor, params: Readonly<Record<string, Tensor | undefined>>
   return width;
 }
 
+// Divides the last axis by its root mean square; the second output, 1 / rms, is what the gradient needs.
+const standardizeRms = definePrimitive("StandardizeRms", {
+  inputs: ["x"],
+  infer: ([x]) => [
+    { shape: x!.shape, dtype: "float32" },
+    { shape: lastToOne(x!.shape), dtype: "float32" },
+  ],
+  reference: ({ x }, { epsilon }) => {
+    const inverse = tf.rsqrt(tf.add(meanLast(tf.square(x!)), epsilon as number));
+    return [tf.mul(x!, inverse), inverse];
+  },
+});
+
 const callRmsNorm = definePrimitive("RmsNorm", {
   inputs: ["x", "weight"],
   infer: ([x]) => ({ shape: x!.shape, dtype: "float32" }),
-  reference: ({ x, weight }, { epsilon }) => tf.mul(tf.mul(x!, inverseRms(x!, epsilon)), weight!),
+  reference: ({ x, weight }, attributes) => tf.mul(standardizeRms({ x }, attributes)[0]!, weight!),
   gradient: {
     inputsToSave: ["x", "weight"],
-    gradFunc: (dy, saved, { epsilon }) => {
+    gradFunc: (dy, saved, attributes) => {
       const [x, weight] = saved as [Tensor, Tensor];
       const d = dy as Tensor;
-      const inverse = inverseRms(x, epsilon);
+      const [normal, inverse] = standardizeRms({ x }, attributes) as [Tensor, Tensor];
+      const product = tf.mul(d, normal);
       return {
-        // inverse * (d w) - x * inverse^3 * mean(d w x)
+        // inverse * (d w - normal * mean(d w normal))
         x: () => {
-          const scaled = tf.mul(d, weight);
-          const slope = tf.mul(meanLast(tf.mul(scaled, x)), tf.pow(inverse, 3));
-          return tf.sub(tf.mul(scaled, inverse), tf.mul(x, slope));
+          const projection = tf.mul(normal, weightedMean(product, weight));
+          return tf.mul(tf.sub(tf.mul(d, weight), projection), inverse);
         },
-        weight: () => sumRows(tf.mul(d, tf.mul(x, inverse))),
+        weight: () => sumRows(product),
       };
     },
   },
 });
-
-function inverseRms(x: Tensor, epsilon: unknown): Tensor {
-  return tf.rsqrt(tf.add(meanLast(tf.square(x)), epsilon as number));
-}
 
 /** Root-mean-square normalisation over the last axis: `x / sqrt(mean(x^2) + epsilon) * weight`. */
 export function rmsNorm(x: Tensor, weight: Tensor | undefined, epsilon: number): Tensor {

@@ -1,0 +1,136 @@
+/** The transformer primitives against PyTorch: values and gradients, compiled and on tfjs's CPU backend. */
+import "@tensorflow/tfjs-backend-cpu";
+import { readFileSync } from "node:fs";
+import { type NdArray, ndarray } from "@aligntok/core";
+import * as tf from "@tensorflow/tfjs-core";
+import { beforeAll, describe, expect, it } from "vitest";
+import {
+  attention,
+  compile,
+  crossEntropy,
+  gelu,
+  layerNorm,
+  linear,
+  rmsNorm,
+  rope,
+  silu,
+  specOf,
+  swiglu,
+  valueAndGrad,
+} from "../src/index.ts";
+import { compiledEngines } from "./engines-here.ts";
+
+type Tensors = Readonly<Record<string, tf.Tensor>>;
+interface Stored {
+  readonly shape: number[];
+  readonly data: (number | null)[];
+}
+interface Golden {
+  readonly inputs: Readonly<Record<string, Stored>>;
+  readonly y: Stored;
+  readonly cotangent: Stored;
+  readonly gradients: Readonly<Record<string, Stored>>;
+  /** Beside the inputs: for masks, with null where a key is hidden. */
+  readonly hidden?: Stored;
+  readonly target?: Stored;
+}
+
+const goldens: Readonly<Record<string, Golden>> = JSON.parse(
+  readFileSync(new URL("fixtures/primitives.json", import.meta.url), "utf8"),
+);
+
+/** JSON has no infinities. */
+const values = ({ data }: Stored) => data.map((x) => x ?? Number.NEGATIVE_INFINITY);
+const arrayOf = (stored: Stored) => ndarray(Float32Array.from(values(stored)), stored.shape);
+const constant = (stored: Stored) => tf.tensor(values(stored), stored.shape, "float32");
+
+const primitives: Readonly<Record<string, (inputs: Tensors, golden: Golden) => tf.Tensor>> = {
+  attention: ({ q, k, v }) => attention(q!, k!, v!),
+  "attention scale": ({ q, k, v }) => attention(q!, k!, v!, { scale: 0.3 }),
+  "attention causal": ({ q, k, v }) => attention(q!, k!, v!, { causal: true }),
+  "attention bias": ({ q, k, v, bias }) => attention(q!, k!, v!, { bias: bias! }),
+  "attention mask": ({ q, k, v }, { hidden }) => attention(q!, k!, v!, { bias: constant(hidden!) }),
+  gelu: ({ x }) => gelu(x!),
+  "gelu tanh": ({ x }) => gelu(x!, "tanh"),
+  silu: ({ x }) => silu(x!),
+  layerNorm: ({ x, weight, bias }) => layerNorm(x!, weight, bias, 1e-3),
+  rmsNorm: ({ x, weight }) => rmsNorm(x!, weight, 1e-3),
+  "rmsNorm plain": ({ x }) => rmsNorm(x!, undefined, 1e-3),
+  linear: ({ x, weight, bias }) => linear(x!, weight!, bias),
+  rope: ({ x, cos, sin }) => rope(x!, cos!, sin!),
+  "rope interleaved": ({ x, cos, sin }) => rope(x!, cos!, sin!, { interleaved: true }),
+  swiglu: ({ x }) => swiglu(x!),
+  ...Object.fromEntries(
+    (["none", "mean", "sum"] as const).map((reduction) => [
+      `crossEntropy classes ${reduction}`,
+      ({ x }: Tensors, { inputs }: Golden) =>
+        crossEntropy(x!, classesOf(inputs.target!), { reduction }),
+    ]),
+  ),
+  "crossEntropy classes smooth": ({ x }, { inputs }) =>
+    crossEntropy(x!, classesOf(inputs.target!), { labelSmoothing: 0.1 }),
+  "crossEntropy probabilities": ({ x }, { target }) =>
+    crossEntropy(x!, constant(target!), { labelSmoothing: 0.2, reduction: "none" }),
+};
+
+const classesOf = (stored: Stored) => tf.tensor(values(stored), stored.shape, "int32");
+
+beforeAll(async () => {
+  await tf.setBackend("cpu");
+});
+
+it("has a primitive for every golden case", () => {
+  expect(Object.keys(primitives)).toEqual(Object.keys(goldens));
+});
+
+describe.each([...compiledEngines, "reference" as const])("%s", (engine) => {
+  it.each(Object.keys(primitives))("%s", async (name) => {
+    const golden = goldens[name]!;
+    const inputs = Object.fromEntries(
+      Object.keys(golden.gradients).map((key) => [key, arrayOf(golden.inputs[key]!)]),
+    );
+    const step = await compile(
+      (given) =>
+        valueAndGrad((xs: Tensors) => {
+          const y = primitives[name]!(xs, golden);
+          return { loss: tf.sum(tf.mul(y, constant(golden.cotangent))), aux: y };
+        }, given as Tensors),
+      specOf(inputs),
+      { engine, threads: 1 },
+    );
+    const { aux, gradients } = await step.run(inputs);
+    step.dispose();
+    expectClose(aux, golden.y);
+    for (const [key, expected] of Object.entries(golden.gradients)) {
+      expectClose(gradients[key]!, expected);
+    }
+  });
+});
+
+/** Within 1e-5 of the largest value. */
+function expectClose(actual: NdArray<"float32">, expected: Stored): void {
+  expect(actual.shape).toEqual(expected.shape);
+  const wanted = values(expected);
+  const scale = Math.max(1, ...wanted.map(Math.abs));
+  const errors = Array.from(actual.data, (value, i) => Math.abs(value - wanted[i]!) / scale);
+  expect(errors.every((error) => error < 1e-5)).toBe(true);
+}
+
+it("names what does not fit", () => {
+  const zeros = (...shape: number[]) => tf.zeros(shape);
+  expect(() => attention(zeros(1, 2, 3, 4), zeros(1, 2, 5, 4), zeros(1, 2, 6, 4))).toThrow(
+    /^attention: expected .* got \[1,2,3,4\], \[1,2,5,4\] and \[1,2,6,4\]/,
+  );
+  const q = zeros(1, 2, 3, 4);
+  expect(() => attention(q, q, q, { bias: zeros(2, 3) })).toThrow(
+    /^attention bias: expected what broadcasts to \[1,2,3,3\], got \[2,3\]/,
+  );
+  expect(() => rope(q, zeros(3, 4), zeros(3, 4))).toThrow(/^rope: expected .* got \[1,2,3,4\]/);
+  expect(() => swiglu(zeros(2, 3))).toThrow(/^swiglu: expected an even last axis, got \[2,3\]/);
+  expect(() => crossEntropy(zeros(2, 3), zeros(2))).toThrow(
+    /^crossEntropy of logits \[2,3\]: expected int32 classes \[2\] or float32 probabilities \[2,3\], got float32 \[2\]/,
+  );
+  expect(() => crossEntropy(q, q, { labelSmoothing: 2 })).toThrow(
+    /labelSmoothing: expected 0 to 1, got 2/,
+  );
+});
