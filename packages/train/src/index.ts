@@ -1,5 +1,7 @@
 export type { AdamGroup, AdamOptions, AdamWOptions, Optimizer } from "./adam.ts";
 export { createAdam, createAdamW } from "./adam.ts";
+export type { AdamWState, AdamWUpdateOptions } from "./adam-update.ts";
+export { adamWUpdate } from "./adam-update.ts";
 export type { Checkpoint, CheckpointContent, TensorSet } from "./checkpoint.ts";
 export { loadLatestCheckpoint, saveCheckpoint } from "./checkpoint.ts";
 export type { Ema } from "./ema.ts";

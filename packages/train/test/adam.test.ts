@@ -1,8 +1,12 @@
 import { readFileSync } from "node:fs";
-import { ndarray, type Parameters } from "@aligntok/core";
+import { type NdArray, ndarray, type Parameters } from "@aligntok/core";
+import { compile, specOf } from "@aligntok/jit";
 import { describe, expect, it } from "vitest";
 import {
   type AdamWOptions,
+  type AdamWState,
+  type AdamWUpdateOptions,
+  adamWUpdate,
   clipGradients,
   computeClipScale,
   computeGradientNorm,
@@ -104,6 +108,70 @@ describe("torch.optim over 20 steps", () => {
       optimizer.update(flattenParameters(toParameters(gradients)).flat, { lr: 1e-2 });
     }
     expectState(golden, parameters, optimizer);
+  });
+});
+
+describe("adamWUpdate", () => {
+  const cases: readonly [string, AdamWUpdateOptions][] = [
+    ["adam", { betas: [0.5, 0.9], weightDecay: 0, emaDecay: 0.9 }],
+    [
+      "adamw-groups",
+      {
+        weightDecay: 0.05,
+        groups: [
+          { prefix: "blocks.1", lrScale: 0.1 },
+          { prefix: "head", lrScale: 2, weightDecay: 0 },
+        ],
+      },
+    ],
+  ];
+  it.each(cases)("is torch.optim over 20 steps in a compiled graph: %s", async (name, options) => {
+    const { golden, toParameters, parameters } = readCase(name);
+    let state = {
+      parameters: parameters.views,
+      first: zerosLike(parameters).views,
+      second: zerosLike(parameters).views,
+      ...(golden.ema && { ema: parameters.views }),
+      step: ndarray(Int32Array.of(0), [], "int32") as NdArray,
+    };
+    const inputs = (step: number) => ({
+      state,
+      gradients: toParameters(golden.steps[step]!.gradients),
+      lr: ndarray(Float32Array.of(name === "adam" ? golden.steps[step]!.lr : 1e-2), []),
+    });
+    const update = await compile(
+      ({ state, gradients, lr }) =>
+        adamWUpdate(
+          { ...(state as unknown as AdamWState), gradients: gradients as never, lr },
+          options,
+        ),
+      specOf(inputs(0)),
+    );
+    for (let step = 0; step < golden.steps.length; step++) {
+      state = (await update.run(inputs(step))) as unknown as typeof state;
+    }
+    expect(state.step.data[0]).toBe(20);
+    for (const parameter of parameters.names) {
+      const errors = [
+        relativeError(state.parameters[parameter]!.data, golden.final[parameter]!),
+        relativeError(state.first[parameter]!.data, golden.expAvg[parameter]!),
+        relativeError(state.second[parameter]!.data, golden.expAvgSq[parameter]!),
+        golden.ema ? relativeError(state.ema![parameter]!.data, golden.ema[parameter]!) : 0,
+      ];
+      expect(Math.max(...errors)).toBeLessThan(1e-6);
+    }
+    update.dispose();
+  });
+
+  it("refuses records with other names", async () => {
+    const x = ndarray(new Float32Array(1), [1]);
+    const inputs = { a: { a: x }, b: { b: x }, scalar: ndarray(Float32Array.of(0), []) };
+    const compiled = compile(
+      ({ a, b, scalar }) =>
+        adamWUpdate({ parameters: a, gradients: b, first: a, second: a, step: scalar, lr: scalar }),
+      specOf(inputs),
+    );
+    await expect(compiled).rejects.toThrow("gradients: expected all parameters, got none for a");
   });
 });
 
