@@ -1,14 +1,10 @@
 /** A network applied to rows of any number, in batches: what encode, decode and features share. */
 import { check, type NdArray, type Parameters, rows } from "@aligntok/core";
-import { type EngineName, jit } from "@aligntok/jit";
+import { type EngineOptions, jit } from "@aligntok/jit";
 import type { TensorParameters } from "@aligntok/nn";
 import type { Tensor } from "@tensorflow/tfjs-core";
 
-export interface RowFunctionOptions {
-  /** What runs the graphs; see `engines()` of `@aligntok/jit`. @default "onnxruntime" */
-  readonly engine?: EngineName;
-  /** Threads of the engine. @default as many as the machine has cores */
-  readonly threads?: number;
+export interface RowFunctionOptions extends EngineOptions {
   /** Images that go through the networks at once; more are cut into batches. @default 8 */
   readonly batchSize?: number;
 }

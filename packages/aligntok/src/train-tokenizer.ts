@@ -7,7 +7,7 @@ import {
   type Parameters,
   type Random,
 } from "@aligntok/core";
-import { type EngineName, jit } from "@aligntok/jit";
+import { type EngineOptions, jit } from "@aligntok/jit";
 import {
   assignParameters,
   computeClipScale,
@@ -47,7 +47,9 @@ export interface StageBatch {
   readonly latents?: NdArray<"float32">;
 }
 
-export interface TrainStageOptions extends Omit<StageConfig, "tokenizer" | "discriminator"> {
+export interface TrainStageOptions
+  extends Omit<StageConfig, "tokenizer" | "discriminator">,
+    EngineOptions {
   /** The run folder of this stage: checkpoints go there, and a run that finds some continues. */
   readonly folder: string;
   readonly steps: number;
@@ -75,11 +77,7 @@ export interface TrainStageOptions extends Omit<StageConfig, "tokenizer" | "disc
   readonly checkpointEvery?: number;
   /** Checkpoints to leave. @default 2 */
   readonly keep?: number;
-  /** What runs the graphs; see `engines()` of `@aligntok/jit`. @default "onnxruntime" */
-  readonly engine?: EngineName;
-  /** Threads of the engine. @default the engine's choice */
-  readonly threads?: number;
-  /** Ends the run after the step under way, with a checkpoint. */
+  /** Ends the run with a checkpoint: after the step under way, or at once with `worker`. */
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: TrainingProgress) => void;
 }
@@ -137,10 +135,7 @@ export async function trainStage(
         tokenizer: previous.config,
         ...(given.discriminator && judgeOption && { discriminator: judgeOption }),
       })(given),
-    {
-      ...(options.engine && { engine: options.engine }),
-      ...(options.threads && { threads: options.threads }),
-    },
+    options,
   );
 
   /** Weights that a batch does not stand in for. */
@@ -170,6 +165,7 @@ export async function trainStage(
         gradients: gradients.views,
         ...(judging && { discriminatorGradients: judging.gradients.views }),
       },
+      ...(options.signal && { signal: options.signal }),
     });
     const rate = schedule(index);
     const norm = computeGradientNorm(gradients.flat);

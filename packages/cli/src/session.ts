@@ -75,7 +75,10 @@ async function withSession(
 
   // The first Ctrl-C lets the work save what it has; the second ends the process at once.
   function interrupt(): void {
-    if (signal.aborted) process.exit(130);
+    if (signal.aborted) {
+      process.off("SIGINT", interrupt);
+      process.kill(process.pid, "SIGINT"); // process.exit would wait for the engine
+    }
     say("warn", "stopping. press Ctrl-C again to stop at once");
     controller.abort(new AlignTokError("aborted", "interrupted"));
   }

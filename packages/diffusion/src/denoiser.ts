@@ -1,5 +1,5 @@
 import { check, type Denoiser, ndarray, type Parameters } from "@aligntok/core";
-import { type EngineName, jit } from "@aligntok/jit";
+import { type EngineOptions, jit } from "@aligntok/jit";
 import * as tf from "@tensorflow/tfjs-core";
 import { checkParameters } from "./diffusion-model.ts";
 import { applyLightningDit, type LightningDitConfig } from "./lightningdit.ts";
@@ -19,12 +19,7 @@ export interface CompiledDenoiser extends Denoiser {
 export function createDenoiser(
   config: LightningDitConfig,
   params: Parameters,
-  options: {
-    /** What runs the graph; see `engines()` of `@aligntok/jit`. @default "onnxruntime" */
-    readonly engine?: EngineName;
-    /** Threads of the engine. @default the engine's choice */
-    readonly threads?: number;
-  } = {},
+  engine: EngineOptions = {},
 ): CompiledDenoiser {
   checkParameters(config, params, "createDenoiser");
   const { inputSize: side, inChannels: channels } = config;
@@ -34,11 +29,14 @@ export function createDenoiser(
     readonly times: tf.Tensor;
     readonly labels: tf.Tensor;
   }
-  const graph = jit(({ params, latents, times, labels }: Inputs) => {
-    const x = tf.transpose(latents, [0, 3, 1, 2]); // (B,C,S,S)
-    const velocity = applyLightningDit(config, params, x, times, labels);
-    return tf.transpose(velocity, [0, 2, 3, 1]);
-  }, options);
+  const graph = jit(
+    ({ params, latents, times, labels }: Inputs) => {
+      const x = tf.transpose(latents, [0, 3, 1, 2]); // (B,C,S,S)
+      const velocity = applyLightningDit(config, params, x, times, labels);
+      return tf.transpose(velocity, [0, 2, 3, 1]);
+    },
+    { ...engine, bind: { params } },
+  );
 
   return {
     nullLabel: config.classes,
@@ -50,7 +48,6 @@ export function createDenoiser(
           `denoiser: expected latents [${[count, side, side, channels]}] and ${count} labels, got [${latents.shape}] and ${labels.length}`,
       );
       return graph({
-        params,
         latents,
         times: ndarray(times, [count]),
         labels: ndarray(labels, [count], "int32"),

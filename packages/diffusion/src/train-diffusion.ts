@@ -7,7 +7,7 @@
  * uninterrupted one bit for bit.
  */
 import { check, createRandom, type LatentStats, type NdArray, sizeOf, zeros } from "@aligntok/core";
-import { type EngineName, jit, valueAndGrad } from "@aligntok/jit";
+import { type EngineOptions, jit, valueAndGrad } from "@aligntok/jit";
 import {
   assignParameters,
   computeClipScale,
@@ -33,7 +33,7 @@ import {
 } from "./lightningdit.ts";
 import { drawTransport, flowMatchingLoss, type TransportOptions } from "./transport.ts";
 
-export interface TrainDiffusionOptions extends TransportOptions, LatentSet {
+export interface TrainDiffusionOptions extends TransportOptions, LatentSet, EngineOptions {
   readonly config: LightningDitConfig;
   /** Statistics to normalise by. @default those of `latents` */
   readonly stats?: LatentStats;
@@ -56,11 +56,7 @@ export interface TrainDiffusionOptions extends TransportOptions, LatentSet {
   readonly logEvery?: number;
   /** Steps between checkpoints. @default 1000 */
   readonly checkpointEvery?: number;
-  /** What runs the graph; see `engines()` of `@aligntok/jit`. @default "onnxruntime" */
-  readonly engine?: EngineName;
-  /** Threads of the engine. @default the engine's choice */
-  readonly threads?: number;
-  /** Ends the run after the step under way, with a checkpoint. */
+  /** Ends the run with a checkpoint: after the step under way, or at once with `worker`. */
   readonly signal?: AbortSignal;
   /** Called after each step with `loss` (the mean squared error) and `gradNorm`. */
   readonly onProgress?: (progress: TrainingProgress) => void;
@@ -90,23 +86,17 @@ export async function trainDiffusion(options: TrainDiffusionOptions): Promise<Di
   const optimizer = createAdamW(trained, { betas: [0.9, 0.95], weightDecay: 0, ema });
 
   const latentShape = options.latents.shape.slice(1);
-  const computeLoss = jit(
-    ({ params, fixed, latents, noise, times, labels }: StepInputs) => {
-      const { aux, gradients } = valueAndGrad((weights: typeof params) => {
-        const { loss, mse } = flowMatchingLoss(
-          (x, t) => applyLightningDit(config, { ...weights, ...fixed }, x, t, labels),
-          { latents: toNchw(latents), noise: toNchw(noise), times },
-          { cosine },
-        );
-        return { loss, aux: mse };
-      }, params);
-      return { mse: aux, gradients };
-    },
-    {
-      ...(options.engine && { engine: options.engine }),
-      ...(options.threads && { threads: options.threads }),
-    },
-  );
+  const computeLoss = jit(({ params, fixed, latents, noise, times, labels }: StepInputs) => {
+    const { aux, gradients } = valueAndGrad((weights: typeof params) => {
+      const { loss, mse } = flowMatchingLoss(
+        (x, t) => applyLightningDit(config, { ...weights, ...fixed }, x, t, labels),
+        { latents: toNchw(latents), noise: toNchw(noise), times },
+        { cosine },
+      );
+      return { loss, aux: mse };
+    }, params);
+    return { mse: aux, gradients };
+  }, options);
   const drawOrder = createOrder(labels.length, seed);
 
   async function step(index: number): Promise<{ loss: number; gradNorm: number }> {
@@ -123,7 +113,7 @@ export async function trainDiffusion(options: TrainDiffusionOptions): Promise<Di
     const latents = normalizeLatents(gatherLatents(options, chosen, { seed, step: index }), stats);
     const { mse } = await computeLoss(
       { params: trained.views, fixed, latents, ...drawn },
-      { into: { gradients: gradients.views } },
+      { into: { gradients: gradients.views }, ...(signal && { signal }) },
     );
     const gradNorm = computeGradientNorm(gradients.flat);
     const scale = maxGradNorm === undefined ? 1 : computeClipScale(gradNorm, maxGradNorm);

@@ -10,19 +10,20 @@ import {
   rows,
   zeros,
 } from "@aligntok/core";
-import { type EngineName, jit } from "@aligntok/jit";
+import { type EngineOptions, jit } from "@aligntok/jit";
 import type { Tensor } from "@tensorflow/tfjs-core";
 import { resamplePositions } from "./position-embedding.ts";
 import { preprocess } from "./preprocess.ts";
 import { applyViT, initViT, type ViTConfig } from "./vit.ts";
 
-export interface EncoderOptions {
-  /** What runs the graph; see `engines()` of `@aligntok/jit`. @default "onnxruntime" */
-  readonly engine?: EngineName;
-  /** Threads of the engine. @default the engine's choice */
-  readonly threads?: number;
+export interface EncoderOptions extends EngineOptions {
   /** Images that go through the network at once; more are cut into batches. @default 8 */
   readonly batchSize?: number;
+}
+
+export interface FeaturesOptions {
+  /** Rejects with its reason: between batches, or at once with `worker`. */
+  readonly signal?: AbortSignal;
 }
 
 /** An `Encoder` of core whose configuration and weights can be taken out, to be trained further. */
@@ -30,6 +31,7 @@ export interface VisionEncoder extends Encoder {
   readonly config: ViTConfig;
   /** Under the names of `vitShapes`, position embeddings as stored. */
   readonly parameters: Parameters;
+  features(images: Images, options?: FeaturesOptions): Promise<NdArray<"float32">>;
 }
 
 /** An encoder with random weights (`initViT`), for tests and for training from scratch. */
@@ -68,7 +70,10 @@ export function bindEncoder(
     engine,
   );
 
-  async function features(images: Images): Promise<NdArray<"float32">> {
+  async function features(
+    images: Images,
+    { signal }: FeaturesOptions = {},
+  ): Promise<NdArray<"float32">> {
     const [n = 0, height = 0, wide = 0, colours] = images.shape;
     check(
       images.dtype === "uint8" && images.shape.length === 4 && colours === 3,
@@ -88,7 +93,8 @@ export function bindEncoder(
       const size = left >= batchSize ? batchSize : 2 ** Math.floor(Math.log2(left));
       const batch = rows(images, start, start + size);
       const pixels = ndarray(Float32Array.from(batch.data), batch.shape);
-      await graph({ params: weights, images: pixels }, { into: rows(tokens, start, start + size) });
+      const into = rows(tokens, start, start + size);
+      await graph({ params: weights, images: pixels }, { into, ...(signal && { signal }) });
       start += size;
     }
     return tokens;

@@ -4,7 +4,13 @@ import "./gradients/index.ts";
 export { stopGradient, valueAndGrad } from "./gradients/value-and-grad.ts";
 export { type Attributes, type Graph, type Node, printGraph, type Value } from "./graph/graph.ts";
 export * from "./primitives/index.ts";
-export { type Compiled, type CompileOptions, compile, type RunOptions } from "./run/compile.ts";
+export {
+  type Compiled,
+  type CompileOptions,
+  compile,
+  type EngineOptions,
+  type RunOptions,
+} from "./run/compile.ts";
 export type { DeviceName, DeviceReport } from "./run/devices.ts";
 export { type EngineName, type EngineReport, engines } from "./run/engines.ts";
 export { findNonFinite, type NonFinite } from "./run/find-non-finite.ts";

@@ -1,7 +1,7 @@
-import { ndarray } from "@aligntok/core";
+import { type NdArray, ndarray } from "@aligntok/core";
 import type { Tensor } from "@tensorflow/tfjs-core";
 import * as tf from "@tensorflow/tfjs-core";
-import { expect, it } from "vitest";
+import { expect, expectTypeOf, it } from "vitest";
 import { jit } from "../src/index.ts";
 
 const array = (...values: number[]) => ndarray(Float32Array.from(values), [values.length]);
@@ -81,4 +81,13 @@ it("throws what compile throws, and tries again at the next call", async () => {
     return y;
   });
   await expect(nested(x)).rejects.toThrow(/called inside a traced function/);
+});
+
+it("leaves out of the calls what is bound", async () => {
+  const w = array(2, 3);
+  const scale = jit(({ w, x }: { w: Tensor; x: Tensor }) => tf.mul(w, x), { bind: { w } });
+  expectTypeOf(scale).parameter(0).toEqualTypeOf<{ readonly x: NdArray }>();
+  expect((await scale({ x: array(10, 10) })).data).toEqual(Float32Array.of(20, 30));
+  expect((await scale({ x: array(1) })).data).toEqual(Float32Array.of(2, 3));
+  scale.dispose();
 });

@@ -1,3 +1,5 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import type { Worker } from "node:worker_threads";
 import "@tensorflow/tfjs-backend-cpu";
 import { createRandom, ndarray } from "@aligntok/core";
@@ -153,15 +155,40 @@ it("says when the engine refuses the graph, and when another engine is asked for
   });
 });
 
+/** Runs a script as a process of its own. */
+async function runScript(script: string): Promise<{ code: number | null; output: string }> {
+  const flags = ["--import", "tsx", "--conditions=@aligntok/source", "--input-type=module"];
+  const child = spawn(process.execPath, [...flags, "-e", script]);
+  let output = "";
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on("data", (text) => {
+      output += text;
+    });
+  }
+  const [code] = await once(child, "close");
+  return { code, output };
+}
+
 it("does not keep the process alive", async () => {
-  const script = `
+  const { code, output } = await runScript(`
     import { compile, spec } from "@aligntok/jit";
     const same = await compile((x) => x, spec([1]), { worker: true });
     const { data } = await same.run({ dtype: "float32", shape: [1], data: Float32Array.of(7) });
-    console.log(data[0]); // the function is not disposed`;
-  const { execFile } = await import("node:child_process");
-  const run = (await import("node:util")).promisify(execFile);
-  const flags = ["--import", "tsx", "--conditions=@aligntok/source", "--input-type=module"];
-  const { stdout } = await run(process.execPath, [...flags, "-e", script], { timeout: 20_000 });
-  expect(stdout.trim()).toBe("7");
+    console.log(data[0]); // the function is not disposed`);
+  expect(output.trim()).toBe("7");
+  expect(code).toBe(0);
+});
+
+it("lets the process exit during a step, with the code that it wants", async () => {
+  const { code, output } = await runScript(`
+    import { compile, spec } from "@aligntok/jit";
+    import { matMul } from "@tensorflow/tfjs-core";
+    const power = (x) => Array.from({ length: 300 }).reduce((y) => matMul(y, x), x);
+    const step = await compile(power, spec([512, 512]), { worker: true });
+    const x = { dtype: "float32", shape: [512, 512], data: new Float32Array(512 * 512) };
+    void step.run(x).then(() => console.log("it ended first"));
+    void step.run(x);
+    setTimeout(() => process.exit(3), 50);`);
+  expect(output).toBe("");
+  expect(code).toBe(3); // 134 where ONNX Runtime comes back into a thread that is gone
 });

@@ -2,7 +2,6 @@ export {
   createLpips,
   type Lpips,
   type LpipsFiles,
-  type LpipsOptions,
   type LpipsWeights,
   loadLpips,
 } from "./load.ts";

@@ -1,7 +1,7 @@
 import { loadParameters } from "@aligntok/checkpoint";
 import type { NdArray, Parameters } from "@aligntok/core";
 import { check } from "@aligntok/core";
-import { type EngineName, jit } from "@aligntok/jit";
+import { type EngineOptions, jit } from "@aligntok/jit";
 import type { Tensor } from "@tensorflow/tfjs-core";
 import { applyLpips, checkLpipsParameters, type LpipsConfig, lpipsKeys } from "./lpips.ts";
 import type { NetworkName } from "./network.ts";
@@ -49,23 +49,16 @@ export interface Lpips {
   dispose(): void;
 }
 
-export interface LpipsOptions {
-  /** What runs the graphs; see `engines()` of `@aligntok/jit`. @default "onnxruntime" */
-  readonly engine?: EngineName;
-  /** Threads of the engine. @default as many as the machine has cores */
-  readonly threads?: number;
-}
-
 /** A ready-made distance between images. A graph is compiled at the first batch of each shape. */
 export function createLpips(
   { config, parameters }: LpipsWeights,
-  engine: LpipsOptions = {},
+  engine: EngineOptions = {},
 ): Lpips {
   checkLpipsParameters(config, parameters);
   const graph = jit(
     ({ params, a, b }: { params: Readonly<Record<string, Tensor>>; a: Tensor; b: Tensor }) =>
       applyLpips(config, params, a, b),
-    engine,
+    { ...engine, bind: { params: parameters } },
   );
 
   return {
@@ -75,7 +68,7 @@ export function createLpips(
         () =>
           `lpips: expected two batches (N, H, W, 3) of one shape, got [${a.shape}] and [${b.shape}]`,
       );
-      const distances = await graph({ params: parameters, a: toPlanes(a), b: toPlanes(b) });
+      const distances = await graph({ a: toPlanes(a), b: toPlanes(b) });
       return distances.data;
     },
     dispose: graph.dispose,

@@ -26,7 +26,10 @@ export interface TrainingOptions {
   readonly folder: string;
   /** Steps in all, those of earlier processes included. */
   readonly steps: number;
-  /** One step, given its index from 0 to steps - 1. Metrics must be finite. Do not give it the loop's `signal`: a step that has begun is finished. */
+  /**
+   * One step, given its index from 0 to steps - 1. Metrics must be finite. It may reject with the reason of the
+   * loop's `signal` as long as it has changed nothing of the state: the run then ends as if it had not begun.
+   */
   readonly step: (index: number) => Metrics | Promise<Metrics>;
   /** The state after the last step. Arrays may be live views: they are written before the next step. */
   readonly save: () => TrainingState | Promise<TrainingState>;
@@ -42,7 +45,7 @@ export interface TrainingOptions {
   readonly keep?: number;
   /** What progress calls it. @default "training" */
   readonly task?: string;
-  /** Ends the run after the step under way, with a checkpoint. */
+  /** Ends the run with a checkpoint: after the step under way, or at once where that one heeds the signal, too. */
   readonly signal?: AbortSignal;
   /** Called after each step, and once at the start of a resumed run. */
   readonly onProgress?: (progress: TrainingProgress) => void;
@@ -124,7 +127,8 @@ export async function runTraining(options: TrainingOptions): Promise<TrainingRes
         { cause: signal.reason },
       );
     }
-    const metrics = await step(done);
+    const metrics = await untilAborted(step(done), signal);
+    if (!metrics) continue; // given up: the loop ends above
     done++;
     checkFinite(metrics, `${task}: step ${done} of ${steps}`, checkpoint);
     addMetrics(pending, metrics);
@@ -139,6 +143,19 @@ export async function runTraining(options: TrainingOptions): Promise<TrainingRes
     await setImmediate(); // lets Ctrl-C and timers in, which an engine that blocks would starve
   }
   return { resumedFrom, checkpoint: checkpoint! };
+}
+
+/** What a step gives; nothing where it was given up because of the signal. */
+async function untilAborted(
+  step: Metrics | Promise<Metrics>,
+  signal: AbortSignal | undefined,
+): Promise<Metrics | undefined> {
+  try {
+    return await step;
+  } catch (error) {
+    if (signal?.aborted && error === signal.reason) return undefined;
+    throw error;
+  }
 }
 
 function checkFinite(metrics: Metrics, where: string, checkpoint: string | undefined): void {

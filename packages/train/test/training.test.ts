@@ -148,6 +148,32 @@ describe("runTraining", () => {
     expect(seen.at(-1)!.rate).toBeGreaterThan(0);
   });
 
+  it("saves the state before a step that gives up because of the signal", async () => {
+    const { options } = createRegression(root, 60);
+    const abort = new AbortController();
+    const interrupted = runTraining({
+      ...options,
+      signal: abort.signal,
+      async step(index) {
+        if (index < 32) return options.step(index);
+        await setTimeout(5);
+        abort.abort(new Error("enough"));
+        throw abort.signal.reason;
+      },
+    });
+    await expect(interrupted).rejects.toMatchObject({
+      code: "aborted",
+      message: expect.stringMatching(/interrupted after step 32 of 60, everything is saved/),
+    });
+    expect(await readdir(join(root, "checkpoints"))).toContain("step-000032");
+    const failing = runTraining({
+      ...options,
+      signal: abort.signal,
+      step: () => Promise.reject(new Error("something else")),
+    });
+    await expect(failing).rejects.toMatchObject({ code: "aborted" }); // it does not come to that step
+  });
+
   it("notices an abort that comes between two steps by a timer", async () => {
     const { options } = createRegression(root, 20_000);
     const run = runTraining({

@@ -2,6 +2,7 @@ import { type Encoder, type NdArray, ndarray } from "@aligntok/core";
 import type { ViTModel } from "@aligntok/encoders";
 import { Command, Option } from "commander";
 import { type ArrayFile, checkArrayPath, createArrayFile } from "../array-file.ts";
+import { engineOptions } from "../engine-options.ts";
 import { defineAction, type Session, wholeNumber } from "../session.ts";
 
 export type Pooling = "none" | "mean" | "cls";
@@ -70,7 +71,7 @@ Examples:
 }
 
 async function computeFeatures(options: FeaturesOptions, session: Session): Promise<void> {
-  const { signal, engine, threads, onProgress, answer } = session;
+  const { signal, onProgress, answer } = session;
   checkArrayPath(options.out);
   const [{ loadEncoder }, { createImageSource, openImages }] = await Promise.all([
     import("@aligntok/encoders"),
@@ -78,10 +79,9 @@ async function computeFeatures(options: FeaturesOptions, session: Session): Prom
   ]);
   const dataset = await openImages(options.images);
   const encoder = await loadEncoder(options.encoder, {
-    engine,
+    ...engineOptions(session),
     batchSize: options.batch,
     ...(options.model && { model: options.model as ViTModel }),
-    ...(threads && { threads }),
   });
   const size = options.size ?? encoder.config.imageSize;
   const source = createImageSource(dataset, { batchSize: options.batch, size, shuffle: false });
@@ -91,7 +91,7 @@ async function computeFeatures(options: FeaturesOptions, session: Session): Prom
   let shape: number[] = [];
   try {
     for await (const { images } of source.batches({ signal })) {
-      const tokens = pool(encoder, await encoder.features(images), options.pool);
+      const tokens = pool(encoder, await encoder.features(images, { signal }), options.pool);
       if (!file) {
         shape = [dataset.length, ...tokens.shape.slice(1)];
         const { keys, labels } = dataset;

@@ -3,6 +3,7 @@ import { dirname, join } from "node:path";
 import { writeFileAtomic } from "@aligntok/checkpoint";
 import { ndarray, rows } from "@aligntok/core";
 import { Command, Option } from "commander";
+import { engineOptions } from "../engine-options.ts";
 import { formatFigure } from "../progress-printer.ts";
 import { defineAction, type Session, wholeNumber } from "../session.ts";
 
@@ -43,7 +44,7 @@ Examples:
 }
 
 async function reconstruct(options: ReconstructOptions, session: Session): Promise<void> {
-  const { signal, engine, threads, onProgress, answer } = session;
+  const { signal, onProgress, answer } = session;
   const [
     { decoderStride, loadTokenizer },
     { createImageSource, openImages },
@@ -57,9 +58,8 @@ async function reconstruct(options: ReconstructOptions, session: Session): Promi
   ]);
   const dataset = await openImages(options.images);
   const tokenizer = await loadTokenizer(options.tokenizer, {
-    engine,
+    ...engineOptions(session),
     batchSize: options.batch,
-    ...(threads && { threads }),
   });
   const { encoder, decoder } = tokenizer.config;
   const size = options.size ?? (encoder.imageSize / encoder.patchSize) * decoderStride(decoder);

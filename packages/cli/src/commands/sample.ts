@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { writeFileAtomic } from "@aligntok/checkpoint";
 import { check, type Images, ndarray, rows } from "@aligntok/core";
 import { Command, InvalidArgumentError, Option } from "commander";
+import { engineOptions } from "../engine-options.ts";
 import { createImageArchive } from "../image-archive.ts";
 import { defineAction, realNumber, type Session, wholeNumber, wholeNumbers } from "../session.ts";
 
@@ -70,7 +71,7 @@ Examples:
 }
 
 async function sample(options: SampleCommandOptions, session: Session): Promise<void> {
-  const { signal, engine, threads, seed, onProgress, answer } = session;
+  const { signal, seed, onProgress, answer } = session;
   const [{ createDenoiser, denormalizeLatents, loadDiffusion, sampleLatents }, { loadTokenizer }] =
     await Promise.all([import("@aligntok/diffusion"), import("@aligntok/aligntok")]);
   const model = await loadDiffusion(options.model);
@@ -82,11 +83,10 @@ async function sample(options: SampleCommandOptions, session: Session): Promise<
       `--classes: expected indices below ${classCount}, got ${options.classes}. see config.json`,
   );
   const labels = Int32Array.from({ length: options.count }, (_, i) => classes[i % classes.length]!);
-  const engineOptions = { engine, ...(threads && { threads }) };
-  const tokenizer = await loadTokenizer(options.tokenizer, engineOptions);
+  const tokenizer = await loadTokenizer(options.tokenizer, engineOptions(session));
   const stats = model.stats ?? tokenizer.stats;
 
-  const denoiser = createDenoiser(model.config, model.ema ?? model.params, engineOptions);
+  const denoiser = createDenoiser(model.config, model.ema ?? model.params, engineOptions(session));
   const latents = await sampleLatents(denoiser, {
     labels,
     latentShape: [inputSize, inputSize, inChannels],

@@ -7,6 +7,7 @@ import { type Images, type NdArray, rows } from "@aligntok/core";
 import { contactSheet, encodePng, type Image, resize } from "@aligntok/image";
 import { readRunLog } from "@aligntok/train";
 import type { QuickstartOptions } from "../commands/quickstart.ts";
+import { engineOptions } from "../engine-options.ts";
 import type { ReportGallery } from "../report/blocks.ts";
 import type { ReportChart, ReportSeries } from "../report/chart.ts";
 import { paperStages } from "../report/paper.ts";
@@ -19,7 +20,7 @@ import type { Photographs } from "./photographs.ts";
 import type { QuickstartMetrics } from "./run.ts";
 import { type Clock, makeFolder } from "./run-folder.ts";
 import { type Samples, shownPerClass } from "./samples.ts";
-import { engineOptions, type StageRun } from "./stage-run.ts";
+import type { StageRun } from "./stage-run.ts";
 import { take } from "./take.ts";
 
 export interface ReportInput {

@@ -22,13 +22,14 @@ import { loadLpips } from "@aligntok/lpips";
 import { sampleEncoderPath } from "@aligntok/samples";
 import { createCosineSchedule } from "@aligntok/train";
 import type { QuickstartOptions, QuickstartResult } from "../commands/quickstart.ts";
+import { engineOptions } from "../engine-options.ts";
 import * as config from "./config.ts";
 import { createExtractor, measureStage, type StageMetrics } from "./measure.ts";
 import { readPhotographs } from "./photographs.ts";
 import { writeReport } from "./report-data.ts";
 import { makeFolder, openClock, openRunFolder, writeJson } from "./run-folder.ts";
 import { drawSamples } from "./samples.ts";
-import { engineOptions, runStage, type StageRun } from "./stage-run.ts";
+import { runStage, type StageRun } from "./stage-run.ts";
 import { take } from "./take.ts";
 
 /** `metrics.json`. */

@@ -9,10 +9,10 @@ import {
 } from "@aligntok/diffusion";
 import { computeFrechetDistance } from "@aligntok/eval-fid";
 import type { QuickstartOptions } from "../commands/quickstart.ts";
+import { engineOptions } from "../engine-options.ts";
 import { imageSize, mostShownClasses, planSampling, sampling } from "./config.ts";
 import { learnable, statisticsOf } from "./measure.ts";
 import type { Photographs } from "./photographs.ts";
-import { engineOptions } from "./stage-run.ts";
 
 export interface Samples {
   /** Images by guidance scale: `(classes * shownPerClass, 128, 128, 3)`, class by class. */

@@ -11,6 +11,7 @@ import {
 import type { NdArray, Random } from "@aligntok/core";
 import { createCosineSchedule, createRunLog, createWarmup } from "@aligntok/train";
 import type { QuickstartOptions } from "../commands/quickstart.ts";
+import { engineOptions } from "../engine-options.ts";
 import {
   batchSize,
   checkpointEvery,
@@ -112,10 +113,6 @@ export async function runStage(
     log.close();
   }
   return { stage, folder, trained, psnr };
-}
-
-export function engineOptions({ engine, threads }: QuickstartOptions) {
-  return { engine, ...(threads !== undefined && { threads }) };
 }
 
 /** What a frozen encoder gives for the whole pool, computed once: features for stage 1, latents for the others. */

@@ -15,9 +15,13 @@ import type { Program, SessionFactory, SessionOptions } from "./session.ts";
 import { createTensorFlowSession } from "./tensorflow-session.ts";
 import { createTurns } from "./turns.ts";
 
-export interface CompileOptions<Bound extends BoundInputs = NoInputs> extends SessionOptions {
-  /** What runs the graph. @default "onnxruntime" */
+/** What runs a graph, and how: what packages with graphs of their own take from their callers. */
+export interface EngineOptions extends SessionOptions {
+  /** See `engines()` for what there is. @default "onnxruntime" */
   readonly engine?: EngineName;
+}
+
+export interface CompileOptions<Bound extends BoundInputs = NoInputs> extends EngineOptions {
   /**
    * Inputs that are known now and never change, such as `{ params }` at inference, which the spec leaves
    * out and runs are not given. They are not copied, so functions compiled for several shapes can share

@@ -2,9 +2,10 @@ import { check, type NdArray } from "@aligntok/core";
 import type { Tensor } from "@tensorflow/tfjs-core";
 import { refuseNesting } from "../trace/trace.ts";
 import { isArrayLeaf, type MapTree, specOf, visitTree } from "../tree.ts";
+import type { BoundInputs, NoInputs } from "./bound-inputs.ts";
 import { type Compiled, type CompileOptions, compile, type RunOptions } from "./compile.ts";
 
-export interface JitOptions extends CompileOptions {
+export interface JitOptions<Bound extends BoundInputs = NoInputs> extends CompileOptions<Bound> {
   /** Sets of shapes for which a compiled graph is held; the least recently used one makes room. @default 8 */
   readonly maxShapes?: number;
 }
@@ -16,6 +17,9 @@ export interface Jitted<In, Out> {
   /** Releases all compiled graphs, once the calls under way have ended. A later call compiles again. */
   dispose(): void;
 }
+
+/** Inputs of a function, without those that are bound. */
+type Free<In, Bound> = keyof Bound extends never ? In : Omit<In, keyof Bound>;
 
 type Outputs<Out> = MapTree<Out, Tensor, NdArray<"float32">>;
 
@@ -33,10 +37,10 @@ type Graph = Promise<Compiled<unknown, unknown>>;
  *
  * @param fn as for `compile`; inputs may be optional: a call without one is a graph of its own
  */
-export function jit<In, Out>(
+export function jit<In, Out, Bound extends BoundInputs = NoInputs>(
   fn: (inputs: In) => Out,
-  { maxShapes = 8, ...options }: JitOptions = {},
-): Jitted<In, Out> {
+  { maxShapes = 8, ...options }: JitOptions<Bound> = {},
+): Jitted<Free<In, Bound>, Out> {
   check(
     Number.isInteger(maxShapes) && maxShapes >= 1,
     () => `maxShapes: expected a whole number of at least 1, got ${maxShapes}`,
@@ -77,7 +81,7 @@ export function jit<In, Out>(
     return call(inputs, run);
   }
 
-  return Object.assign(callOutside as Jitted<In, Out>, { dispose: () => makeRoom(0) });
+  return Object.assign(callOutside as Jitted<Free<In, Bound>, Out>, { dispose: () => makeRoom(0) });
 }
 
 /** Names, types and shapes in an order that does not depend on that of the keys. */

@@ -1,6 +1,7 @@
 /** The worker thread: models of ONNX Runtime, which answers to messages load, run and release. */
-import { parentPort } from "node:worker_threads";
+import { parentPort, workerData } from "node:worker_threads";
 import type { NdArray } from "@aligntok/core";
+import { openGate } from "./exit-gate.ts";
 import { type LoadedModel, loadOnnxModel, type OnnxModel } from "./onnx-model.ts";
 import { type Place, type SharedBytes, viewPlaces } from "./staging.ts";
 
@@ -84,11 +85,15 @@ function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
+const gate = openGate(workerData as SharedArrayBuffer);
 parentPort!.on("message", async ({ id, request }: { id: number; request: WorkerTask }) => {
+  if (!gate.enter()) return; // the process ends
   try {
     const [value, transferred] = await answer(request);
     parentPort!.postMessage({ id, value }, transferred);
   } catch (error) {
     parentPort!.postMessage({ id, error: messageOf(error) });
+  } finally {
+    gate.leave();
   }
 });

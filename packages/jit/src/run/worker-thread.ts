@@ -1,5 +1,6 @@
 import { type Transferable, Worker } from "node:worker_threads";
 import { AlignTokError } from "@aligntok/core";
+import { createGateMemory, openGate } from "./exit-gate.ts";
 import { createHeldArrays, type HeldArrays } from "./held-arrays.ts";
 import type { WorkerTask } from "./onnx-worker.ts";
 
@@ -40,8 +41,12 @@ interface Pending {
 }
 
 function startThread(): Thread {
+  const memory = createGateMemory();
+  const gate = openGate(memory);
+  process.once("exit", gate.close);
   const worker = new Worker(new URL("./onnx-worker.js", import.meta.url), {
     name: "aligntok-jit",
+    workerData: memory,
     execArgv: [], // flags of this process may be such as a thread refuses (--input-type)
   });
   const pending = new Map<number, Pending>();
@@ -72,7 +77,10 @@ function startThread(): Thread {
     else settle(id)?.reject(new Error(error));
   });
   worker.on("error", (error: Error) => fail(`it failed with ${error.message}`, error));
-  worker.on("exit", (code) => fail(`it ended with exit code ${code}`));
+  worker.on("exit", (code) => {
+    process.off("exit", gate.close);
+    fail(`it ended with exit code ${code}`);
+  });
 
   const thread: Thread = {
     arrays: createHeldArrays(),
