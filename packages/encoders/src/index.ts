@@ -1,4 +1,5 @@
 export { adaptCheckpoint } from "./checkpoint-names.ts";
+export { compareFeatures, type FeatureComparison } from "./compare-features.ts";
 export { formatConfig, parseConfig } from "./config-file.ts";
 export { bindEncoder, createEncoder, type EncoderOptions, type VisionEncoder } from "./encoder.ts";
 export {

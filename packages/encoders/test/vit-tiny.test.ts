@@ -9,6 +9,8 @@ import { describe, expect, test } from "vitest";
 import {
   applyViT,
   applyViTHead,
+  compareFeatures,
+  type FeatureComparison,
   loadEncoder,
   preprocess,
   type VisionEncoder,
@@ -20,13 +22,14 @@ const photographs = sharedData("imagenet-256");
 if (!folder) console.warn("skipped: the weights of ViT-Tiny (../shared/data) are absent");
 
 /** Logits from images as from a class-probe: the encoder and its head in one graph. */
-function compileClassifier({ config, parameters }: VisionEncoder, images: readonly number[]) {
+function compileClassifier({ config, parameters }: VisionEncoder, precision: "float32" | "int8") {
   return compile(
     ({ params, images }) => {
       const tokens = applyViT(config, params, preprocess(config, images));
       return { tokens, logits: applyViTHead(params, tokens) };
     },
-    { params: specOf(parameters), images: spec(images) },
+    { images: spec([8, 224, 224, 3]) },
+    { bind: { params: parameters }, precision },
   );
 }
 
@@ -76,7 +79,7 @@ describe.skipIf(!folder)("the real ViT-Tiny", () => {
   });
 
   test.skipIf(!photographs)(
-    "its top-1 on 200 photographs is PyTorch's",
+    "its top-1 on 200 photographs is PyTorch's, and in int8 its features are nearly the same",
     async () => {
       // python tools/golden/encoders-top1.py ../shared/data: "170 of 200 correct"
       const countOfPyTorch = 170;
@@ -85,22 +88,35 @@ describe.skipIf(!folder)("the real ViT-Tiny", () => {
         table.split("\n").map((line) => [line.split("\t")[1]!, parseInt(line, 10)]),
       );
       const encoder = await loadEncoder(folder!);
-      const graph = await compileClassifier(encoder, [8, 224, 224, 3]);
+      const exact = await compileClassifier(encoder, "float32");
+      const int8 = await compileClassifier(encoder, "int8");
       const synsets = (await readdir(photographs!)).sort();
       expect(synsets.length).toBe(200);
       let correct = 0;
+      let same = 0;
+      const comparisons: FeatureComparison[] = [];
       for (let at = 0; at < synsets.length; at += 8) {
         const batch = synsets.slice(at, at + 8);
         const images: Images = stackImages(await Promise.all(batch.map(readPhotograph)));
-        const pixels = ndarray(Float32Array.from(images.data), images.shape);
-        const { logits } = await graph.run({ params: encoder.parameters, images: pixels });
+        const pixels = { images: ndarray(Float32Array.from(images.data), images.shape) };
+        const expected = await exact.run(pixels);
+        const quantized = await int8.run(pixels);
+        comparisons.push(compareFeatures(quantized.tokens, expected.tokens));
         for (const [i, synset] of batch.entries()) {
-          const scores = rows(logits, i, i + 1).data as Float32Array;
-          if (argmax(scores) === classOf.get(synset)) correct++;
+          const [best, bestInt8] = [expected, quantized].map(({ logits }) =>
+            argmax(rows(logits, i, i + 1).data as Float32Array),
+          );
+          if (best === classOf.get(synset)) correct++;
+          if (best === bestInt8) same++;
         }
       }
       expect(Math.abs(correct - countOfPyTorch)).toBeLessThanOrEqual(1);
-      graph.dispose();
+      const cosines = comparisons.map(({ meanCosine }) => meanCosine);
+      expect(cosines.reduce((a, b) => a + b) / cosines.length).toBeGreaterThan(0.997);
+      expect(Math.min(...comparisons.map(({ minCosine }) => minCosine))).toBeGreaterThan(0.8);
+      expect(same).toBeGreaterThanOrEqual(196);
+      exact.dispose();
+      int8.dispose();
       encoder.dispose();
     },
     60_000,

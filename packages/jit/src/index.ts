@@ -15,5 +15,6 @@ export type { DeviceName, DeviceReport } from "./run/devices.ts";
 export { type EngineName, type EngineReport, engines } from "./run/engines.ts";
 export { findNonFinite, type NonFinite } from "./run/find-non-finite.ts";
 export { type JitOptions, type Jitted, jit } from "./run/jit.ts";
+export type { Precision } from "./run/precision.ts";
 export { compileStateful, type Stateful } from "./run/stateful.ts";
 export { type MapTree, spec, specOf, type TensorSpec, type Tree } from "./tree.ts";

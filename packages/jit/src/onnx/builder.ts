@@ -2,8 +2,15 @@ import type { Value } from "../graph/graph.ts";
 import { createMessage, type Message } from "../protobuf.ts";
 
 /** Numbers of the element types in onnx.proto's TensorProto. */
-export const elementTypes = { float32: 1, int32: 6, int64: 7, bool: 9 } as const;
+export const elementTypes = { float32: 1, uint8: 2, int8: 3, int32: 6, int64: 7, bool: 9 } as const;
 type ElementType = keyof typeof elementTypes;
+
+type ScalarType = Value["dtype"] | "uint8";
+
+interface TypedShape {
+  readonly shape: readonly number[];
+  readonly dtype: Value["dtype"] | "uint8" | "int8";
+}
 
 type AttributeValue = number | string | readonly number[] | { readonly float: number };
 
@@ -30,9 +37,11 @@ export interface OnnxBuilder {
   /** An int64 vector, as shapes and axes are given. */
   ints(values: readonly number[]): string;
   /** A scalar of a value's type. */
-  scalar(value: number, dtype?: Value["dtype"]): string;
+  scalar(value: number, dtype?: ScalarType): string;
   /** A tensor known now. */
-  constant(data: Float32Array | Int32Array | Uint8Array, value: Value): string;
+  constant(data: Float32Array | Int32Array | Uint8Array | Int8Array, value: TypedShape): string;
+  /** What `make` gives at the first call with this key. */
+  once<T>(key: string, make: () => T): T;
   input(name: string, value: Value): void;
   /** Makes `from` an output of the graph under `name`. */
   output(name: string, value: Value, from: string): void;
@@ -41,7 +50,7 @@ export interface OnnxBuilder {
 
 export function createOnnxBuilder(): OnnxBuilder {
   const graph = createMessage().string(2, "aligntok");
-  const shared = new Map<string, string>(); // small initializers by content
+  const shared = new Map<string, unknown>(); // among others, small initializers by content
   let count = 0;
   const fresh = (prefix: string) => `${prefix}_${count++}`;
 
@@ -57,10 +66,9 @@ export function createOnnxBuilder(): OnnxBuilder {
     return name;
   }
 
-  function share(key: string, make: () => string): string {
-    const found = shared.get(key) ?? make();
-    shared.set(key, found);
-    return found;
+  function once<T>(key: string, make: () => T): T {
+    if (!shared.has(key)) shared.set(key, make());
+    return shared.get(key) as T;
   }
 
   const builder: OnnxBuilder = {
@@ -77,12 +85,12 @@ export function createOnnxBuilder(): OnnxBuilder {
     },
     ints(values) {
       const raw = new Uint8Array(BigInt64Array.from(values, BigInt).buffer);
-      return share(`ints ${values}`, () =>
+      return once(`ints ${values}`, () =>
         initializer(fresh("ints"), "int64", [values.length], raw),
       );
     },
     scalar(value, dtype = "float32") {
-      return share(`scalar ${dtype} ${Object.is(value, -0) ? "-0" : value}`, () =>
+      return once(`scalar ${dtype} ${Object.is(value, -0) ? "-0" : value}`, () =>
         initializer(fresh("scalar"), dtype, [], bytesOf([value], dtype)),
       );
     },
@@ -90,6 +98,7 @@ export function createOnnxBuilder(): OnnxBuilder {
       const raw = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
       return initializer(fresh("constant"), dtype, shape, raw);
     },
+    once,
     input(name, value) {
       graph.message(11, valueInfo(name, value));
     },
@@ -112,7 +121,7 @@ export function createOnnxBuilder(): OnnxBuilder {
   return builder;
 }
 
-function bytesOf(values: readonly number[], dtype: Value["dtype"]): Uint8Array {
+function bytesOf(values: readonly number[], dtype: ScalarType): Uint8Array {
   if (dtype === "float32") return new Uint8Array(Float32Array.from(values).buffer);
   if (dtype === "int32") return new Uint8Array(Int32Array.from(values).buffer);
   return Uint8Array.from(values);

@@ -4,6 +4,7 @@ import { createOnnxBuilder, type OnnxBuilder } from "./builder.ts";
 import { elementwise } from "./elementwise.ts";
 import { fused } from "./fused.ts";
 import { indexing } from "./indexing.ts";
+import { quantizedLinear } from "./quantized-linear.ts";
 import { reductions } from "./reductions.ts";
 import { schedule } from "./schedule.ts";
 import { shapes } from "./shapes.ts";
@@ -37,6 +38,7 @@ export const lowerings: LoweringTable = {
   ...shapes,
   ...indexing,
   ...fused,
+  ...quantizedLinear,
 };
 
 /** The bytes of an ONNX model that computes the graph, with inputs and outputs under their names. */

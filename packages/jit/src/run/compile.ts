@@ -10,6 +10,7 @@ import { matchInputs, matchTargets } from "./arguments.ts";
 import { type BoundInputs, joinInputs, type NoInputs } from "./bound-inputs.ts";
 import { type EngineName, requireEngine } from "./engines.ts";
 import { createOnnxSession } from "./onnx-session.ts";
+import { type Precision, withPrecision } from "./precision.ts";
 import { createReferenceSession } from "./reference-session.ts";
 import type { Program, SessionFactory, SessionOptions } from "./session.ts";
 import { createTensorFlowSession } from "./tensorflow-session.ts";
@@ -28,6 +29,11 @@ export interface CompileOptions<Bound extends BoundInputs = NoInputs> extends En
    * them; float16 and other real types are converted to float32, once. @default none
    */
   readonly bind?: Bound;
+  /**
+   * `int8`, for inference on ONNX Runtime: linear layers with bound weights multiply 8-bit whole numbers, with one
+   * scale a row of what they take and one an output channel of the weights. @default "float32"
+   */
+  readonly precision?: Precision;
 }
 
 export interface RunOptions {
@@ -98,7 +104,7 @@ export async function compile<S, Out, Bound extends BoundInputs = NoInputs>(
   }
   const source = { fn: fn as Program["fn"], inputs: joinInputs(inputSpec, options.bind) };
   const { graph: traced, outputNames } = trace(source.fn, source.inputs);
-  const graph = optimize(traced);
+  const graph = withPrecision(optimize(traced), options.precision ?? "float32", engine);
   const session = await sessionFactories[engine]({ ...source, graph }, options);
   const isName = (x: unknown): x is string => typeof x === "string";
   let disposed = false;

@@ -41,7 +41,14 @@ export async function loadOnnxModel(model: OnnxModel): Promise<LoadedModel> {
     enableMemPattern: false,
     // Threads that wait for longer than it takes to begin the next operation sleep: always sleeping costs small
     // graphs a fifth of their time, and always spinning several times as much where other work shares the cores.
-    extra: { session: { intra_op: { allow_spinning: "1", spin_duration_us: "20" } } },
+    extra: {
+      session: {
+        intra_op: { allow_spinning: "1", spin_duration_us: "20" },
+        // Without VNNI, sums of two products of uint8 and int8 do not fit where they are kept: such processors
+        // are to multiply uint8 by uint8.
+        x64quantprecision: "1",
+      },
+    },
     logSeverityLevel: 4, // fatal: what goes wrong is thrown as well
   };
   const toTensors = (arrays: Arrays) =>

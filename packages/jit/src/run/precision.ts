@@ -1,0 +1,31 @@
+import { AlignTokError, check } from "@aligntok/core";
+import type { Graph } from "../graph/graph.ts";
+import { removeDeadCode } from "../passes/dead-code.ts";
+import { quantize } from "../passes/quantize.ts";
+import type { EngineName } from "./engines.ts";
+
+/** What an engine computes with; see `CompileOptions`. */
+export type Precision = "float32" | "int8";
+
+/**
+ * The graph as a precision wants it.
+ *
+ * @throws AlignTokError `unsupported` for int8 on another engine than ONNX Runtime; `bad-input` for a precision
+ * that does not exist, and for int8 where no linear layer has bound weights.
+ */
+export function withPrecision(graph: Graph, precision: Precision, engine: EngineName): Graph {
+  if (precision === "float32") return graph;
+  check(precision === "int8", `precision: expected float32 or int8, got ${precision}`);
+  if (engine !== "onnxruntime") {
+    throw new AlignTokError(
+      "unsupported",
+      `precision int8: expected engine onnxruntime, got ${engine}. leave precision out: this engine computes in float32`,
+    );
+  }
+  const quantized = removeDeadCode(quantize(graph));
+  check(
+    quantized.nodes.some(({ op }) => op === "QuantizedLinear"),
+    "precision int8: expected linear layers whose weights are bound, got none. give the weights as bind when compiling",
+  );
+  return quantized;
+}
