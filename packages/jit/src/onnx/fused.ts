@@ -87,6 +87,21 @@ export const fused: LoweringTable = {
       epsilon: { float: attributes.epsilon as number },
     }),
 
+  // A batch norm with known statistics is the one operation that scales and shifts channels in one pass.
+  ChannelAffine: ({ inputs: [x] }, [image, scale, shift], builder) => {
+    const [n, c, h, w] = x!.shape as [number, number, number, number];
+    const vector = (name: string) => builder.add("Reshape", [name, builder.ints([n * c])]);
+    const all = (value: number) =>
+      builder.add("Expand", [builder.scalar(value), builder.ints([n * c])]);
+    const rows = builder.add("Reshape", [image, builder.ints([1, n * c, h * w])]);
+    const made = builder.add(
+      "BatchNormalization",
+      [rows, vector(scale!), vector(shift!), all(0), all(1)],
+      { epsilon: { float: 0 } },
+    );
+    return builder.add("Reshape", [made, builder.ints(x!.shape)]);
+  },
+
   Gelu: ({ attributes }, [x], builder) =>
     builder.add("Gelu", [x], { approximate: attributes.approximation as string }),
   // (1 + erf(t)) / 2 + t / (sqrt(pi) exp(t^2)) with t = x / sqrt(2). HardSigmoid is the first sum in one pass, and

@@ -2,6 +2,14 @@ import { check } from "@aligntok/core";
 import type { Tensor } from "@tensorflow/tfjs-core";
 import * as tf from "@tensorflow/tfjs-core";
 import { silu, siluSlope } from "./activation.ts";
+import { definePrimitive } from "./primitive.ts";
+
+/** `x * scale + shift` with one scale and shift for each image and channel, in one pass over the memory. */
+const channelAffine = definePrimitive("ChannelAffine", {
+  inputs: ["x", "scale", "shift"], // (N, C, H, W), (N, C, 1, 1), (N, C, 1, 1)
+  infer: ([x]) => ({ shape: x!.shape, dtype: "float32" }),
+  reference: ({ x, scale, shift }) => tf.add(tf.mul(x!, scale!), shift!),
+});
 
 export interface GroupNormOptions {
   /** Number of groups that the channels are divided into. */
@@ -40,18 +48,24 @@ export function groupNorm(
   const perGroup = [n, groups, c / groups];
   const perChannel = [n, c, 1, 1];
   const ofGroups = (channels: Tensor) => tf.reshape(channels, [1, groups, c / groups]);
+  const affine = (x: Tensor, scale: Tensor, shift: Tensor) =>
+    channelAffine(
+      { x, scale: tf.reshape(scale, perChannel), shift: tf.reshape(shift, perChannel) },
+      {},
+    )[0]!;
 
   return tf.customGrad((...args: unknown[]) => {
     const [x, weight, bias, save] = args as [Tensor, Tensor, Tensor, tf.GradSaveFunc];
     const grouped = tf.reshape(x, [n, groups, -1]);
     const mean = tf.mean(grouped, 2, true); // (N, G, 1)
     // The mean of squares needs no centred copy of the image; activations are near zero mean.
-    const variance = tf.relu(tf.sub(tf.mean(tf.square(grouped), 2, true), tf.square(mean)));
+    const size = grouped.shape[2]!;
+    const squares = tf.div(tf.sum(tf.square(grouped), 2, true), size);
+    const variance = tf.relu(tf.sub(squares, tf.square(mean)));
     const inverse = tf.rsqrt(tf.add(variance, eps)); // (N, G, 1)
     const scale = tf.mul(inverse, ofGroups(weight)); // (N, G, C/G)
     const shift = tf.sub(ofGroups(bias), tf.mul(mean, scale)); // (N, G, C/G)
-    const scaled = tf.mul(x, tf.reshape(scale, perChannel));
-    const u = tf.add(scaled, tf.reshape(shift, perChannel));
+    const u = affine(x, scale, shift);
     const y = activated ? silu(u) : u;
     save([x, weight, mean, inverse, scale, u, y]);
     return {
@@ -83,12 +97,11 @@ export function groupNorm(
     const count = (c / groups) * h * w;
     const m1 = tf.div(tf.sum(tf.mul(sum, ofGroups(weight)), 2, true), count);
     const m2 = tf.div(tf.sum(tf.mul(sumNormal, ofGroups(weight)), 2, true), count);
-    const slope = tf.mul(tf.square(inverse), m2);
-    const offset = tf.sub(tf.mul(slope, mean), tf.mul(inverse, m1)); // (N, G, 1)
-    const spread = (group: Tensor) => tf.reshape(tf.broadcastTo(group, perGroup), perChannel);
-    const dx = tf.sub(tf.mul(du, tf.reshape(scale, perChannel)), tf.mul(x, spread(slope)));
+    const slope = tf.neg(tf.mul(tf.square(inverse), m2));
+    const offset = tf.neg(tf.add(tf.mul(slope, mean), tf.mul(inverse, m1))); // (N, G, 1)
+    const spread = (group: Tensor) => tf.broadcastTo(group, perGroup);
     return [
-      tf.add(dx, spread(offset)),
+      tf.add(tf.mul(du, tf.reshape(scale, perChannel)), affine(x, spread(slope), spread(offset))),
       tf.reshape(tf.sum(sumNormal, 0), [c]),
       tf.reshape(tf.sum(sum, 0), [c]),
     ];
