@@ -16,6 +16,8 @@ type AttributeValue = number | string | readonly number[] | { readonly float: nu
 
 /** Operations outside of the ONNX standard that ONNX Runtime has on every platform. */
 export const MICROSOFT = "com.microsoft";
+/** Those of its optimiser, on images with channels in blocks. */
+export const NCHWC = "com.microsoft.nchwc";
 const OPSET = 21;
 const IR_VERSION = 10;
 
@@ -25,8 +27,13 @@ export interface NodeOptions {
   readonly outputs?: number;
 }
 
+/** What the file is written for. */
+export type LoweringTarget = Pick<OnnxBuilder, "channelBlock">;
+
 /** Writes an ONNX graph node by node; values are named by strings, as in the file. */
 export interface OnnxBuilder {
+  /** Channels in a block of the engine's own layout for convolutions, 0 to write files for any engine. */
+  readonly channelBlock: number;
   /** Adds a node and returns the name of its first output; the others are that name + "_1", ... Floats are given as `{ float }`. */
   add(
     op: string,
@@ -48,7 +55,7 @@ export interface OnnxBuilder {
   finish(): Uint8Array;
 }
 
-export function createOnnxBuilder(): OnnxBuilder {
+export function createOnnxBuilder({ channelBlock = 0 }: Partial<LoweringTarget> = {}): OnnxBuilder {
   const graph = createMessage().string(2, "aligntok");
   const shared = new Map<string, unknown>(); // among others, small initializers by content
   let count = 0;
@@ -72,6 +79,7 @@ export function createOnnxBuilder(): OnnxBuilder {
   }
 
   const builder: OnnxBuilder = {
+    channelBlock,
     add(op, inputs, attributes = {}, { domain = "", outputs = 1 } = {}) {
       const name = fresh(op);
       const node = createMessage();
@@ -115,6 +123,7 @@ export function createOnnxBuilder(): OnnxBuilder {
         .message(7, graph)
         .message(8, opset("", OPSET))
         .message(8, opset(MICROSOFT, 1))
+        .message(8, opset(NCHWC, 1))
         .finish();
     },
   };

@@ -1,31 +1,37 @@
 /**
- * Gradients of convolution in terms of operations that ONNX Runtime runs at matrix-product speed.
- * ONNX itself has neither.
+ * Convolution, and its gradients in terms of operations that ONNX Runtime runs at matrix-product speed: ONNX
+ * itself has neither.
  */
-import type { Value } from "../graph/graph.ts";
 import type { ConvAttributes } from "../primitives/conv.ts";
+import { addConv } from "./blocked-conv.ts";
 import { MICROSOFT, type OnnxBuilder } from "./builder.ts";
 import type { Lowering } from "./lower.ts";
 
 type Image = readonly [number, number, number, number];
 
-export function onnxConvAttributes(attributes: object, weight: Value) {
+export const lowerConv: Lowering = (
+  { attributes, inputs: [, weightValue], outputs: [y] },
+  inputs,
+  builder,
+) => {
   const { stride, padding, dilation, groups } = attributes as ConvAttributes;
-  return {
+  const weight = weightValue!.shape;
+  const onnxAttributes = {
     group: groups,
-    kernel_shape: weight.shape.slice(2),
+    kernel_shape: weight.slice(2),
     strides: [stride, stride],
     pads: [...padding],
     dilations: [dilation, dilation],
   };
-}
+  return addConv({ inputs, weight, output: y!, attributes: onnxAttributes }, builder);
+};
 
 /**
  * dx. With stride 1 it is itself a convolution, of dy with the weight turned by 180 degrees and its
  * channels swapped, which is faster than the general transposed convolution.
  */
 export const lowerInputGradient: Lowering = (
-  { attributes, inputs: [dyValue, weightValue] },
+  { attributes, inputs: [dyValue, weightValue], outputs: [dx] },
   [dy, weight],
   builder,
 ) => {
@@ -37,16 +43,18 @@ export const lowerInputGradient: Lowering = (
   const reach = [dilation * (kh - 1), dilation * (kw - 1)] as const;
   const mirrored = [reach[0] - top, reach[1] - left, reach[0] - bottom, reach[1] - right];
   if (stride === 1 && mirrored.every((pad) => pad >= 0)) {
-    return builder.add(
-      "Conv",
-      [dy, turned(weight!, weightValue!.shape as Image, groups, builder)],
-      {
-        group: groups,
-        kernel_shape: [kh, kw],
-        strides: [1, 1],
-        pads: mirrored,
-        dilations: [dilation, dilation],
-      },
+    const turnedWeight = turned(weight!, weightValue!.shape as Image, groups, builder);
+    const attributes = {
+      group: groups,
+      kernel_shape: [kh, kw],
+      strides: [1, 1],
+      pads: mirrored,
+      dilations: [dilation, dilation],
+    };
+    const turnedShape = [shape[1], dyValue!.shape[1]! / groups, kh, kw];
+    return addConv(
+      { inputs: [dy, turnedWeight], weight: turnedShape, output: dx!, attributes },
+      builder,
     );
   }
   // Rows and columns at the end that no window of the forward pass reached.

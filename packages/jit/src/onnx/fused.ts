@@ -3,7 +3,7 @@ import { sizeOf } from "@aligntok/core";
 import type { Value } from "../graph/graph.ts";
 import type { PoolAttributes } from "../primitives/pool.ts";
 import { elementTypes, MICROSOFT, type OnnxBuilder } from "./builder.ts";
-import { lowerInputGradient, lowerWeightGradient, onnxConvAttributes } from "./conv.ts";
+import { lowerConv, lowerInputGradient, lowerWeightGradient } from "./conv.ts";
 import type { LoweringTable } from "./lower.ts";
 
 /** A last axis of ones: ONNX's layer norms insist on a weight. */
@@ -149,8 +149,7 @@ export const fused: LoweringTable = {
     return builder.add("Reshape", [turned, builder.ints(y!.shape)]);
   },
 
-  Conv2d: ({ attributes, inputs: [, weight] }, inputs, builder) =>
-    builder.add("Conv", inputs, onnxConvAttributes(attributes, weight!)),
+  Conv2d: lowerConv,
   Conv2dInputGradient: lowerInputGradient,
   Conv2dWeightGradient: lowerWeightGradient,
 

@@ -1,6 +1,6 @@
 import { AlignTokError } from "@aligntok/core";
 import { CONSTANT, FILL, type Graph, type Node, type Value } from "../graph/graph.ts";
-import { createOnnxBuilder, type OnnxBuilder } from "./builder.ts";
+import { createOnnxBuilder, type LoweringTarget, type OnnxBuilder } from "./builder.ts";
 import { elementwise } from "./elementwise.ts";
 import { fused } from "./fused.ts";
 import { indexing } from "./indexing.ts";
@@ -41,9 +41,13 @@ export const lowerings: LoweringTable = {
   ...quantizedLinear,
 };
 
-/** The bytes of an ONNX model that computes the graph, with inputs and outputs under their names. */
-export function lowerToOnnx(graph: Graph): Uint8Array {
-  const builder = createOnnxBuilder();
+/**
+ * The bytes of an ONNX model that computes the graph, with inputs and outputs under their names.
+ *
+ * @param target layouts of the engine to make use of; a file for any engine by default
+ */
+export function lowerToOnnx(graph: Graph, target?: LoweringTarget): Uint8Array {
+  const builder = createOnnxBuilder(target);
   const names = new Map<Value, string>();
   for (const { name, value } of graph.inputs) {
     builder.input(name, value);

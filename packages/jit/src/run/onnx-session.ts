@@ -1,6 +1,7 @@
 import { availableParallelism } from "node:os";
 import type { GraphInput } from "../graph/graph.ts";
 import { lowerToOnnx } from "../onnx/lower.ts";
+import { channelBlock } from "./channel-block.ts";
 import { requireDevice } from "./devices.ts";
 import { explainLoad, explainRun } from "./onnx-error.ts";
 import { loadOnnxModel, type OnnxModel } from "./onnx-model.ts";
@@ -16,7 +17,8 @@ export async function createOnnxSession(
   const outputs = graph.outputs.map(({ name, value }) => ({ name, value }));
   const free = graph.inputs.filter(({ array }) => !array);
   const bound = new Map(graph.inputs.flatMap(({ name, array }) => (array ? [[name, array]] : [])));
-  const model = { bytes: lowerToOnnx(graph), bound, outputs, threads, device };
+  const bytes = lowerToOnnx(graph, { channelBlock: device === "cpu" ? await channelBlock() : 0 });
+  const model = { bytes, bound, outputs, threads, device };
   const session = await load(model, worker ? free : undefined);
   return {
     async run(feeds, into, signal) {
