@@ -1,16 +1,16 @@
 import type { Tensor } from "@tensorflow/tfjs-core";
-import { type Graph, rewrite, type Value } from "../graph/graph.ts";
+import { type Graph, type Node, rewrite, type Value } from "../graph/graph.ts";
 import { primitives } from "../primitives/primitive.ts";
 import { trace } from "../trace/trace.ts";
 
 /**
  * Primitives that an engine has no operation for, as the plain operations of their reference.
  *
- * @param has whether the engine has an operation for a kernel
+ * @param has whether the engine has an operation for a node
  */
-export function expandPrimitives(graph: Graph, has: (op: string) => boolean): Graph {
+export function expandPrimitives(graph: Graph, has: (node: Node) => boolean): Graph {
   return rewrite(graph, (node, emit) => {
-    const primitive = has(node.op) ? undefined : primitives.get(node.op);
+    const primitive = has(node) ? undefined : primitives.get(node.op);
     if (!primitive) return undefined;
     const given: Record<string, Value> = {};
     for (const [i, name] of primitive.inputs.entries()) {

@@ -18,8 +18,8 @@ type AttributeValue =
 export interface NodeOptions {
   /** Element type of the outputs. @default that of the first input */
   readonly dtype?: ElementType;
-  /** Number of outputs. @default 1 */
-  readonly outputs?: number;
+  /** Number of outputs of that type, or the type of each. @default 1 */
+  readonly outputs?: number | readonly ElementType[];
   /** Whether the operation has the attribute T, the type of its first input. @default true */
   readonly typed?: boolean;
   /** Nodes that must have run before. @default none */
@@ -106,7 +106,8 @@ export function createTensorFlowBuilder(): TensorFlowBuilder {
       const dtype = options.dtype ?? first ?? "float32";
       const all = typed && first ? { T: { type: first }, ...attributes } : attributes;
       writeNode(name, op, [...inputs, ...after.map((node) => `^${node.split(":")[0]}`)], all);
-      for (let i = 0; i < outputs; i++) types.set(i === 0 ? name : `${name}:${i}`, dtype);
+      const made = typeof outputs === "number" ? Array(outputs).fill(dtype) : outputs;
+      for (const [i, type] of made.entries()) types.set(i === 0 ? name : `${name}:${i}`, type);
       return name;
     },
     ints(values) {

@@ -13,16 +13,23 @@ const layouts: Readonly<
   Conv2d: { inputs: [NHWC, HWIO], output: NCHW },
   Conv2dInputGradient: { inputs: [NHWC, HWIO], output: NCHW },
   Conv2dWeightGradient: { inputs: [NHWC, NHWC], output: OIHW },
+  MaxPool2d: { inputs: [NHWC], output: NCHW },
+  AveragePool2d: { inputs: [NHWC], output: NCHW },
+  UpsampleNearest: { inputs: [NHWC], output: NCHW },
   ResizeBilinear2d: { inputs: [NHWC], output: NCHW },
 };
 
 /** Whether an operation has a form with channels last. */
-export const hasLayout = (op: string) => op in layouts;
+export function hasLayout({ op, attributes }: Node): boolean {
+  // TensorFlow pads a mean by its own rules only.
+  const padded = (attributes.padding as number[] | undefined)?.some((pad) => pad > 0);
+  return op in layouts && !(op === "AveragePool2d" && padded);
+}
 
 /** Writes what works on images (N, C, H, W) as the same on (N, H, W, C), between transposes. */
 export function toChannelsLast(graph: Graph): Graph {
   return rewrite(graph, (node, emit) => {
-    const layout = layouts[node.op];
+    const layout = hasLayout(node) ? layouts[node.op] : undefined;
     if (!layout) return undefined;
     const transpose = (x: Value, perm: readonly number[]) => {
       const output = { shape: perm.map((axis) => x.shape[axis]!), dtype: x.dtype };

@@ -5,6 +5,7 @@ import { optimize } from "../passes/index.ts";
 import type { TensorFlowBuilder } from "./builder.ts";
 import { convolutions } from "./conv.ts";
 import { elementwise } from "./elementwise.ts";
+import { images } from "./images.ts";
 import { indexing } from "./indexing.ts";
 import { hasLayout, toChannelsLast } from "./layout.ts";
 import { products } from "./products.ts";
@@ -46,11 +47,12 @@ export const lowerings: LoweringTable = {
   ...indexing,
   ...products,
   ...convolutions,
+  ...images,
 };
 
 /** The graph as TensorFlow is given it: primitives that it lacks expanded, images with channels last. */
 export function prepareForTensorFlow(graph: Graph): Graph {
-  const expanded = expandPrimitives(graph, (op) => op in lowerings || hasLayout(op));
+  const expanded = expandPrimitives(graph, (node) => node.op in lowerings || hasLayout(node));
   return optimize(toChannelsLast(expanded));
 }
 

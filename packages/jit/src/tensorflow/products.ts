@@ -1,4 +1,4 @@
-/** Matrix products and what else has a TensorFlow operation of its own. */
+/** Matrix products. */
 import { sizeOf } from "@aligntok/core";
 import type { LoweringTable } from "./lower.ts";
 
@@ -33,10 +33,4 @@ export const products: LoweringTable = {
     const biased = bias ? builder.add("BiasAdd", [product, bias]) : product;
     return flat ? biased : builder.add("Reshape", [biased, builder.ints(y!.shape)]);
   },
-
-  NhwcResizeBilinear2d: ({ attributes: { coordinates }, outputs: [y] }, [x], builder) =>
-    builder.add("ResizeBilinear", [x!, builder.ints(y!.shape.slice(1, 3))], {
-      half_pixel_centers: coordinates === "half-pixel",
-      align_corners: coordinates === "align-corners",
-    }),
 };

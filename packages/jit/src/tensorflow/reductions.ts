@@ -58,10 +58,9 @@ export const reductions: LoweringTable = {
     }),
   TopK: ({ attributes }, [x], builder) => {
     const k = builder.scalar(attributes.k as number, "int32");
-    const values = builder.add("TopKV2", [x!, k], { sorted: true }, { outputs: 2 });
-    // Named anew, because both outputs of a node count as of one type here.
-    const int32 = { T: { type: "int32" } } as const;
-    return [values, builder.add("Identity", [`${values}:1`], int32, { dtype: "int32" })];
+    const outputs = [builder.typeOf(x!), "int32"] as const;
+    const values = builder.add("TopKV2", [x!, k], { sorted: true }, { outputs });
+    return [values, `${values}:1`];
   },
   Softmax: overLastAxis("Softmax"),
   LogSoftmax: overLastAxis("LogSoftmax"),
