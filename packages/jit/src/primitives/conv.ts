@@ -258,9 +258,9 @@ export function convTranspose2d(
       `convTranspose2d: expected (N, I, H, W) and (I, O / ${groups}, kh, kw), got [${x.shape}] and [${weight.shape}]`,
   );
   check(
-    outputPadding >= 0 && outputPadding < Math.max(stride, dilation),
+    outputPadding >= 0 && outputPadding < stride,
     () =>
-      `convTranspose2d: expected outputPadding below stride or dilation, got ${outputPadding} with ${stride} and ${dilation}`,
+      `convTranspose2d: expected outputPadding below the stride ${stride}, got ${outputPadding}`,
   );
   const outputs = weight.shape[1]! * groups;
   check(
