@@ -30,7 +30,7 @@ beforeAll(async () => {
 const asList = (x: Tensor | readonly Tensor[]) => (Array.isArray(x) ? x : [x]) as Tensor[];
 const isFloat = ({ dtype }: { readonly dtype: string }) => dtype === "float32";
 
-for (const [family, operations] of Object.entries<readonly Operation[]>(families)) {
+for (const [family, operations] of Object.entries(families)) {
   describe(family, () => {
     it.each([...operations])("$name", async (operation) => {
       const trial = fc.tuple(operation.draw, fc.nat(1000));
