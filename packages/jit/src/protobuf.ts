@@ -25,6 +25,7 @@ const LENGTH_DELIMITED = 2;
 
 /** A varint: seven bits a byte, least significant first; negative numbers as 64-bit two's complement. */
 function varint(value: number): Uint8Array {
+  if (value >= 0 && value < 0x80) return Uint8Array.of(value); // most are, and need no BigInt
   const bytes: number[] = [];
   let rest = BigInt.asUintN(64, BigInt(value));
   do {

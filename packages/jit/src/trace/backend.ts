@@ -55,7 +55,7 @@ class TraceBackend extends KernelBackend {
     // A tensor made of parts (tf.zeros, and tfjs's own zero gradients) is a fill when all are equal.
     const data = values as Float32Array;
     const first = data[0];
-    const uniform = sizeOf(shape) > 0 && data.every((value) => Object.is(value, first));
+    const uniform = sizeOf(shape) > 0 && isUniform(data);
     this.record(
       uniform
         ? { op: FILL, inputs: [], attributes: { value: Number(first) }, outputs: [output] }
@@ -129,6 +129,16 @@ export function traceable(dtype: DataType): Value["dtype"] {
     "unsupported",
     `tensor of dtype ${dtype}: expected float32, int32 or bool`,
   );
+}
+
+/** Whether all elements have the same bits: whether the array equals itself shifted by one. Arrays here may be large. */
+function isUniform(data: ArrayLike<number>): boolean {
+  if (!ArrayBuffer.isView(data)) {
+    return Array.from(data).every((value) => Object.is(value, data[0]));
+  }
+  const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
+  const element = data.byteLength / data.length;
+  return bytes.subarray(element).equals(bytes.subarray(0, bytes.length - element));
 }
 
 function copyOf(data: ArrayLike<number>, dtype: Value["dtype"]) {
