@@ -21,7 +21,7 @@ export async function prepareForward(
     readonly inputs: Arrays;
     readonly apply: (params: Tensors, inputs: Tensors) => Tensor;
   },
-  engine: EngineOptions,
+  engine: EngineOptions & { readonly precision?: "float32" | "int8" },
 ): Promise<Prepared> {
   const { value: graph, ms: compileMs } = await timed(() =>
     compile(
