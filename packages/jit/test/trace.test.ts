@@ -143,9 +143,22 @@ describe("refuses", () => {
     expect(() => traceOf(deep)).toThrow(/^operation LRN: .*trace\.test/);
   });
 
+  it("types that an operation does not take", () => {
+    const whole = (x: Tensor) => tf.cast(x, "int32");
+    expect(() => traceOf((x) => tf.acos(whole(x)))).toThrow(
+      /^tf\.acos: expected float32, got int32 \[2\]\. use tf\.cast, called at .*trace\.test\.ts:\d+/,
+    );
+    expect(() => traceOf((x) => tf.gather(x, x))).toThrow(/^tf\.gather: .*int32.*trace\.test/);
+  });
+
   it("shapes that do not fit, where tfjs leaves them to its kernels", () => {
     const matrix = (x: Tensor) => tf.reshape(x, [1, 2]);
-    expect(() => traceOf((x) => tf.matMul(matrix(x), matrix(x)))).toThrow(/inner dimensions/);
+    expect(() => traceOf((x) => tf.matMul(matrix(x), matrix(x)))).toThrow(
+      /inner dimensions, got \[1,2\] and \[1,2\], called at .*trace\.test\.ts:\d+:\d+/,
+    );
+    expect(() => traceOf((x) => tf.add(x, tf.ones([3])))).toThrow(
+      /^tf\.add: .* shapes 2 and 3, called at .*trace\.test\.ts:\d+:\d+/,
+    );
     expect(() => traceOf((x) => tf.reshape(x, [3]))).toThrow(/Size\(2\) must match/);
     expect(() => traceOf((x) => tf.concat([matrix(x), tf.reshape(x, [2, 1])], 0))).toThrow();
     expect(() => traceOf((x) => linear(x, tf.ones([3, 4])))).toThrow(/got \[2\] and \[3,4\]/);

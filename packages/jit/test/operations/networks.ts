@@ -45,7 +45,7 @@ export const networks: readonly Operation[] = [
   }),
   operation({
     name: "groupNorm",
-    kernels: [],
+    kernels: ["ChannelAffine"],
     draw: fc.tuple(length, fc.constantFrom(2, 4), length, fc.boolean()).map(([n, c, w, silu]) => ({
       shapes: [[n, c, 3, w], [c], [c]],
       options: { silu },
