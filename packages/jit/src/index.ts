@@ -17,4 +17,5 @@ export { findNonFinite, type NonFinite } from "./run/find-non-finite.ts";
 export { type JitOptions, type Jitted, jit } from "./run/jit.ts";
 export type { Precision } from "./run/precision.ts";
 export { compileStateful, type Stateful } from "./run/stateful.ts";
+export { checkpoint } from "./trace/checkpoint.ts";
 export { type MapTree, spec, specOf, type TensorSpec, type Tree } from "./tree.ts";

@@ -16,6 +16,13 @@ export interface Node {
   readonly inputs: readonly (Value | undefined)[];
   readonly attributes: Attributes;
   readonly outputs: readonly Value[];
+  /** The `checkpoint` that the node was recorded in. */
+  readonly region?: Region | undefined;
+}
+
+/** Nodes that a backward pass computes again: `outputs` are the values that are kept. */
+export interface Region {
+  readonly outputs: ReadonlySet<object>;
 }
 
 export interface GraphInput {

@@ -1,11 +1,21 @@
 /** Operations that only move, repeat or pick elements. */
-import type { OnnxBuilder } from "./builder.ts";
+import { AFTER } from "../passes/recompute.ts";
+import { elementTypes, type OnnxBuilder } from "./builder.ts";
 import type { LoweringTable } from "./lower.ts";
 
 /** Far before any first element: how ONNX says "down to and including it", as the end of a reversed slice. */
 const BEFORE_FIRST = -(2 ** 53);
 
 export const shapes: LoweringTable = {
+  // A reshape to the shape that the value has, which takes a zero from the other value to be known.
+  [AFTER]: ({ outputs: [y] }, [x, arrived], builder) => {
+    const flat = builder.add("Reshape", [arrived, builder.ints([-1])]);
+    const first = builder.add("Slice", [flat, builder.ints([0]), builder.ints([1])]);
+    const missing = builder.add("IsNaN", [first]);
+    const number = builder.add("Cast", [missing], { to: elementTypes.int64 });
+    const zero = builder.add("Mul", [number, builder.ints([0])]);
+    return builder.add("Reshape", [x, builder.add("Add", [builder.ints(y!.shape), zero])]);
+  },
   Reshape: ({ outputs }, [x], builder) =>
     builder.add("Reshape", [x, builder.ints(outputs[0]!.shape)]),
   ExpandDims: ({ outputs }, [x], builder) =>

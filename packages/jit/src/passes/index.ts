@@ -2,11 +2,13 @@ import type { Graph } from "../graph/graph.ts";
 import { shareSubexpressions } from "./common-subexpressions.ts";
 import { removeDeadCode } from "./dead-code.ts";
 import { fuse } from "./fuse.ts";
+import { recompute } from "./recompute.ts";
 import { simplify } from "./simplify.ts";
 
 /** Every pass in order. Each is a function from graph to graph that leaves the results as they are. */
 export function optimize(graph: Graph): Graph {
-  let current = removeDeadCode(graph);
+  // Before equal expressions are shared, which would undo it but for the waiting inputs of the copies.
+  let current = removeDeadCode(recompute(graph));
   // One round exposes work for the next; graphs settle after two or three.
   for (let size = Number.POSITIVE_INFINITY; current.nodes.length < size; ) {
     size = current.nodes.length;

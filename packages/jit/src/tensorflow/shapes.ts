@@ -1,4 +1,5 @@
 /** Operations that only move, repeat or pick elements. */
+import { AFTER } from "../passes/recompute.ts";
 import type { Lowering, LoweringTable } from "./lower.ts";
 
 const reshape: Lowering = ({ outputs: [y] }, [x], builder) =>
@@ -8,6 +9,7 @@ const flatPaddings = (paddings: unknown) =>
   Int32Array.from((paddings as [number, number][]).flat());
 
 export const shapes: LoweringTable = {
+  [AFTER]: (_, [x, arrived], builder) => builder.add("Identity", [x!], {}, { after: [arrived!] }),
   Reshape: reshape,
   ExpandDims: reshape,
   Transpose: ({ attributes }, [x], builder) =>

@@ -15,6 +15,8 @@ interface Recording {
   readonly values: Map<object, number>;
   /** Where each value was recorded: the stack of an error, which costs little until it is read. */
   readonly callers: Map<Value, Error> | undefined;
+  /** The `checkpoint` that is being recorded. */
+  region?: { readonly outputs: Set<object> } | undefined;
 }
 
 /**
@@ -33,7 +35,8 @@ class TraceBackend extends KernelBackend {
         `${node.op}: called outside a traced function, and no tfjs backend is loaded to compute it. import @tensorflow/tfjs-backend-cpu, or move the call into the function given to compile`,
       );
     }
-    this.recording.nodes.push(node);
+    const { region } = this.recording;
+    this.recording.nodes.push(region ? { ...node, region } : node);
     for (const output of node.outputs) {
       this.recording.values.set(output, 1);
       this.recording.callers?.set(output, new Error());
