@@ -2,9 +2,10 @@
  * Memory over a long training: compiled steps of a small LightningDiT with AdamW and its average, and once a
  * minute a graph compiled anew and the old one disposed of. Writes the samples and their plot.
  *
- *   node --import tsx --conditions=@aligntok/source tools/soak.ts --minutes 30 --out docs/soak
+ *   node --import tsx --conditions=@aligntok/source tools/soak.ts --minutes 30 --out docs/assets/soak
  *
- * The process rests four times as long as it works, so that it can run beside other work (`--rest 0` to hurry).
+ * With `--worker` the graphs run in the worker thread. The process rests four times as long as it works, so that
+ * it can run beside other work; `--rest 0` hurries.
  */
 import { writeFileSync } from "node:fs";
 import { setTimeout } from "node:timers/promises";
@@ -37,6 +38,7 @@ const { values: flags } = parseArgs({
     out: { type: "string", default: "soak" },
     rest: { type: "string", default: "4" },
     threads: { type: "string", default: "1" },
+    worker: { type: "boolean", default: false },
   },
 });
 const seconds = 60 * Number(flags.minutes);
@@ -83,7 +85,7 @@ const compileStep = () =>
         params as Readonly<Record<string, Tensor>>,
       ),
     specOf(drawInputs()),
-    { threads: Number(flags.threads) },
+    { threads: Number(flags.threads), worker: flags.worker },
   );
 
 const samples: Sample[] = [];
