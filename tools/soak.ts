@@ -171,6 +171,7 @@ function plot(): string {
   });
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" font-family="sans-serif" font-size="12">`,
+    "<title>Resident memory, memory outside of the heap and heap over time</title>",
     ...[...grid, ...times, ...lines],
     label([width - 16, height - 4], "minutes", "end"),
     "</svg>\n",
