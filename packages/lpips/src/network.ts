@@ -5,9 +5,9 @@
  * Papers: Simonyan and Zisserman 2015 (VGG), Krizhevsky 2014 (AlexNet, the one-tower version),
  * Iandola et al. 2016 (SqueezeNet). Topology: pytorch/vision; cuts: richzhang/PerceptualSimilarity.
  */
+import { maxPool2d } from "@aligntok/jit";
 import { conv2d } from "@aligntok/nn";
 import * as tf from "@tensorflow/tfjs-core";
-import { maxPool } from "./max-pool.ts";
 
 type Weights = Readonly<Record<string, tf.Tensor>>;
 
@@ -88,7 +88,7 @@ export function applyNetwork(name: NetworkName, params: Weights, images: tf.Tens
   let x = images;
   for (const layer of networks[name]) {
     if (layer.kind === "pool") {
-      x = maxPool(x, { size: layer.size, ceil: layer.ceil ?? false });
+      x = maxPool2d(x, layer.size, { stride: 2, ceil: layer.ceil ?? false });
     } else if (layer.kind === "fire") {
       x = applyFire(params, `features.${layer.index}`, x);
     } else {
