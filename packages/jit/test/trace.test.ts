@@ -167,3 +167,16 @@ describe("refuses", () => {
     expect(() => traceOf(small)).toThrow(/holds the kernel 3x3, got 1x2 with padding 0,0,0,0/);
   });
 });
+
+it("tells equal values from equal numbers: the sign of zero, and NaN", () => {
+  const constants = (values: number[]) =>
+    trace(
+      (x: Tensor) => tf.add(x, tf.tensor1d(Float32Array.from(values))),
+      spec([values.length]),
+    ).graph.nodes.filter(({ op }) => op === "Fill" || op === "Constant");
+  expect(constants([0, 0])).toMatchObject([{ op: "Fill", attributes: { value: 0 } }]);
+  expect(constants([-0, -0])).toMatchObject([{ op: "Fill", attributes: { value: -0 } }]);
+  expect(constants([Number.NaN, Number.NaN])).toMatchObject([{ op: "Fill" }]);
+  expect(constants([0, -0])).toMatchObject([{ op: "Constant" }]);
+  expect(constants([1, 1, 2])).toMatchObject([{ op: "Constant" }]);
+});
