@@ -6,6 +6,7 @@ import type { NdArray } from "@aligntok/core";
 import type { InferenceSession, Tensor } from "onnxruntime-node";
 import type { Value } from "../graph/graph.ts";
 import type { DeviceName } from "./devices.ts";
+import { createCached } from "./onnx-cache.ts";
 
 export interface OnnxModel {
   /** The bytes of the ONNX file. */
@@ -15,6 +16,8 @@ export interface OnnxModel {
   readonly outputs: readonly { readonly name: string; readonly value: Value }[];
   readonly threads: number;
   readonly device: DeviceName;
+  /** Folder of optimised graphs. */
+  readonly cache?: string | undefined;
 }
 
 export interface LoadedModel {
@@ -27,7 +30,7 @@ export type Arrays = ReadonlyMap<string, NdArray>;
 
 /** The native library is loaded only here, not on import. */
 export async function loadOnnxModel(model: OnnxModel): Promise<LoadedModel> {
-  const { bytes, outputs, threads, device } = model;
+  const { bytes, outputs, threads, device, cache } = model;
   const ort = await import("onnxruntime-node");
   const toTensor = ({ dtype, shape, data }: NdArray): Tensor =>
     new ort.Tensor(dtype as "float32", data as Float32Array, shape);
@@ -53,7 +56,14 @@ export async function loadOnnxModel(model: OnnxModel): Promise<LoadedModel> {
   };
   const toTensors = (arrays: Arrays) =>
     Array.from(arrays, ([name, array]) => [name, toTensor(array)] as const);
-  const session = await ort.InferenceSession.create(bytes, options);
+  const create = (content: Uint8Array, settings: InferenceSession.SessionOptions) =>
+    ort.InferenceSession.create(content, settings);
+  const session = cache
+    ? await createCached(create, bytes, options, {
+        folder: cache,
+        version: String(ort.env.versions.node),
+      })
+    : await create(bytes, options);
   const bound = toTensors(model.bound);
   return {
     async run(feeds, into) {

@@ -1,4 +1,6 @@
+import { access, constants, mkdir } from "node:fs/promises";
 import { availableParallelism } from "node:os";
+import { AlignTokError } from "@aligntok/core";
 import type { GraphInput } from "../graph/graph.ts";
 import { lowerToOnnx } from "../onnx/lower.ts";
 import { channelBlock } from "./channel-block.ts";
@@ -11,14 +13,15 @@ import { createWorkerSession } from "./worker-session.ts";
 /** Loads a graph into ONNX Runtime, on this thread or in the worker thread. */
 export async function createOnnxSession(
   { graph }: Pick<Program, "graph">,
-  { threads = availableParallelism(), worker = false, device = "cpu" }: SessionOptions,
+  { threads = availableParallelism(), worker = false, device = "cpu", cache }: SessionOptions,
 ): Promise<Session> {
   await requireDevice(device);
+  if (cache !== undefined) await makeFolder(cache);
   const outputs = graph.outputs.map(({ name, value }) => ({ name, value }));
   const free = graph.inputs.filter(({ array }) => !array);
   const bound = new Map(graph.inputs.flatMap(({ name, array }) => (array ? [[name, array]] : [])));
   const bytes = lowerToOnnx(graph, { channelBlock: device === "cpu" ? await channelBlock() : 0 });
-  const model = { bytes, bound, outputs, threads, device };
+  const model = { bytes, bound, outputs, threads, device, cache };
   const session = await load(model, worker ? free : undefined);
   return {
     async run(feeds, into, signal) {
@@ -31,6 +34,20 @@ export async function createOnnxSession(
     },
     dispose: session.dispose,
   };
+}
+
+async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path, { recursive: true });
+    await access(path, constants.W_OK);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new AlignTokError(
+      "io",
+      `cache: expected a folder that can be written, got ${path} (${code}). choose another`,
+      { cause: error },
+    );
+  }
 }
 
 /** In the worker thread where its inputs are told, otherwise here. */
