@@ -26,8 +26,8 @@ export interface AdamWUpdateOptions extends Omit<AdamWOptions, "ema"> {
 
 /**
  * The state after one update with the formulas of torch.optim.AdamW, in any engine's float32. It agrees with
- * `createAdamW` to rounding, and reads and writes the arrays several times where that does once: for engines
- * that keep the state on a device.
+ * `createAdamW` to rounding, and reads and writes the arrays several times where that does once: for
+ * `compileStateful` of `@aligntok/jit` on engines that keep the state on a device.
  *
  * @param state with `gradients` under the parameters' names, and the learning rate `lr`, a scalar
  * @throws AlignTokError `bad-input` where names differ, `not-found` where a group holds no parameter

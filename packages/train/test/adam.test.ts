@@ -1,10 +1,9 @@
 import { readFileSync } from "node:fs";
-import { type NdArray, ndarray, type Parameters } from "@aligntok/core";
-import { compile, specOf } from "@aligntok/jit";
+import { ndarray, type Parameters } from "@aligntok/core";
+import { compile, compileStateful, specOf } from "@aligntok/jit";
 import { describe, expect, it } from "vitest";
 import {
   type AdamWOptions,
-  type AdamWState,
   type AdamWUpdateOptions,
   adamWUpdate,
   clipGradients,
@@ -127,29 +126,26 @@ describe("adamWUpdate", () => {
   ];
   it.each(cases)("is torch.optim over 20 steps in a compiled graph: %s", async (name, options) => {
     const { golden, toParameters, parameters } = readCase(name);
-    let state = {
+    const given = (step: number) => ({
+      gradients: toParameters(golden.steps[step]!.gradients),
+      lr: ndarray(Float32Array.of(name === "adam" ? golden.steps[step]!.lr : 1e-2), []),
+    });
+    const initial = {
       parameters: parameters.views,
       first: zerosLike(parameters).views,
       second: zerosLike(parameters).views,
       ...(golden.ema && { ema: parameters.views }),
-      step: ndarray(Int32Array.of(0), [], "int32") as NdArray,
+      step: ndarray(Int32Array.of(0), [], "int32"),
     };
-    const inputs = (step: number) => ({
-      state,
-      gradients: toParameters(golden.steps[step]!.gradients),
-      lr: ndarray(Float32Array.of(name === "adam" ? golden.steps[step]!.lr : 1e-2), []),
-    });
-    const update = await compile(
-      ({ state, gradients, lr }) =>
-        adamWUpdate(
-          { ...(state as unknown as AdamWState), gradients: gradients as never, lr },
-          options,
-        ),
-      specOf(inputs(0)),
+    const update = await compileStateful(
+      ({ state, gradients, lr }) => ({
+        state: adamWUpdate({ ...state, gradients, lr }, options),
+        outputs: {},
+      }),
+      { state: initial, inputs: specOf(given(0)) },
     );
-    for (let step = 0; step < golden.steps.length; step++) {
-      state = (await update.run(inputs(step))) as unknown as typeof state;
-    }
+    for (let step = 0; step < golden.steps.length; step++) await update.run(given(step));
+    const state = await update.readState();
     expect(state.step.data[0]).toBe(20);
     for (const parameter of parameters.names) {
       const errors = [
