@@ -222,6 +222,33 @@ describe("fuse", () => {
     await expectPass(fused, [wider, matrices], [both, both]);
   });
 
+  it("reads a transposed operand as it is", async () => {
+    const both = (a: Tensor, b: Tensor) => tf.matMul(tf.transpose(a), tf.transpose(b));
+    const [x, y] = [
+      [4, 3],
+      [5, 4],
+    ];
+    await expectPass(
+      fused,
+      [both, [x, y]],
+      [["Transpose", "Transpose", "BatchMatMul"], ["BatchMatMul"]],
+    );
+    const again = (a: Tensor, b: Tensor) => tf.matMul(a, tf.transpose(b, [0, 2, 1]), false, true);
+    const batched = [
+      [2, 3, 4],
+      [2, 4, 5],
+    ];
+    await expectPass(fused, [again, batched], [["Transpose", "BatchMatMul"], ["BatchMatMul"]]);
+    // Moves the batch as well.
+    const other = (a: Tensor, b: Tensor) => tf.matMul(a, tf.transpose(b, [2, 0, 1]));
+    const moved = [
+      [2, 3, 4],
+      [4, 5, 2],
+    ];
+    const kept = ["Transpose", "BatchMatMul"];
+    await expectPass(fused, [other, moved], [kept, kept]);
+  });
+
   it("sums squares without making them", async () => {
     const graph = record((x) => tf.sum(tf.square(x!), 1), [[2, 4]]);
     expect(operations(fused(graph))).toEqual(["SumSquare"]);

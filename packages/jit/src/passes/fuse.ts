@@ -21,7 +21,10 @@ export function fuse(graph: Graph): Graph {
   return rewrite(graph, (node, emit) => {
     // The node as rewritten so far: what it takes may itself have been fused.
     for (const output of node.outputs) producers.set(output, node);
-    const made = scaledProduct(node, only, producers) ?? sumOfSquares(node, only);
+    const made =
+      scaledProduct(node, only, producers) ??
+      productOfTransposed(node, producers) ??
+      sumOfSquares(node, only);
     if (!made) return undefined;
     emit(made);
     // The new value takes over the old one's uses, for fusions further on.
@@ -53,6 +56,31 @@ function scaledProduct(node: Node, only: Only, producers: Map<Value, Node>): Nod
     };
   }
   return undefined;
+}
+
+/** a^T b: matrix products read a transposed operand as it is. */
+function productOfTransposed(node: Node, producers: Map<Value, Node>): Node | undefined {
+  if (node.op !== "BatchMatMul") return undefined;
+  const inputs = [...node.inputs];
+  const flags = [node.attributes.transposeA === true, node.attributes.transposeB === true];
+  for (const [i, input] of inputs.entries()) {
+    const move = input && producers.get(input);
+    if (move?.op !== "Transpose" || !swapsLastTwo(move.attributes.perm as number[])) continue;
+    inputs[i] = move.inputs[0];
+    flags[i] = !flags[i];
+  }
+  if (inputs.every((input, i) => input === node.inputs[i])) return undefined;
+  return {
+    ...node,
+    inputs,
+    attributes: { ...node.attributes, transposeA: flags[0], transposeB: flags[1] },
+    outputs: [{ ...node.outputs[0]! }],
+  };
+}
+
+function swapsLastTwo(perm: readonly number[]): boolean {
+  const last = perm.length - 1;
+  return perm.every((from, to) => from === (to < last - 1 ? to : 2 * last - 1 - to));
 }
 
 /** sum(x^2), without a copy of x^2. */
