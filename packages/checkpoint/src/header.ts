@@ -50,7 +50,7 @@ const layoutOrder = ["U64", "I64", "F64", "F32", "U32", "I32", "BF16", "F16", "U
   .map((code) => dtypeOf[code]!);
 
 /** One tensor of a file; `start` and `end` are bytes from the start of the data. */
-interface TensorEntry {
+export interface TensorEntry {
   readonly name: string;
   readonly dtype: DType;
   readonly shape: readonly number[];
@@ -58,7 +58,7 @@ interface TensorEntry {
   readonly end: number;
 }
 
-interface Header {
+export interface Header {
   readonly entries: readonly TensorEntry[];
   readonly metadata: Record<string, string>;
 }

@@ -1,4 +1,5 @@
 export { writeFileAtomic } from "./atomic-file.ts";
+export { mapSafetensors } from "./mapped-safetensors.ts";
 export { loadParameters } from "./parameters.ts";
 export {
   parseSafetensors,

@@ -4,7 +4,7 @@ import { type FileHandle, open } from "node:fs/promises";
 import { AlignTokError, type NdArray, viewBytes } from "@aligntok/core";
 import { writeChunksAtomic } from "./atomic-file.ts";
 import { fileError } from "./file-error.ts";
-import { formatHeader, headerLength, parseHeader, prefixLength } from "./header.ts";
+import { formatHeader, type Header, headerLength, parseHeader, prefixLength } from "./header.ts";
 
 /** What a file holds: arrays by name, in the dtype of the file, and free text by key. */
 export interface Safetensors {
@@ -13,7 +13,7 @@ export interface Safetensors {
 }
 
 /** One read call moves at most 2 GiB - 4 KiB on Linux. */
-const largestRead = 2 ** 30;
+export const largestRead = 2 ** 30;
 
 /**
  * Reads a safetensors file of any size, one tensor after the other: each owns its memory.
@@ -32,6 +32,24 @@ export async function readConverted<T extends NdArray>(
   path: string,
   convert: (array: NdArray) => T,
 ): Promise<{ tensors: Record<string, T>; metadata: Record<string, string> }> {
+  return withHeader(path, async ({ entries, metadata, dataStart }, file) => {
+    const tensors: [string, T][] = [];
+    for (const { name, dtype, shape, start, end } of entries) {
+      const bytes = await readAt(file, dataStart + start, end - start, path);
+      tensors.push([name, convert(viewBytes(bytes, shape, dtype))]);
+    }
+    return { tensors: Object.fromEntries(tensors), metadata };
+  });
+}
+
+/** Where things lie in a file, and when it was last written, in milliseconds. */
+type FileHeader = Header & { readonly dataStart: number; readonly modified: number };
+
+/** What `use` makes of an open file and its header. */
+export async function withHeader<T>(
+  path: string,
+  use: (header: FileHeader, file: FileHandle) => T | Promise<T>,
+): Promise<T> {
   let file: FileHandle | undefined;
   try {
     file = await open(path, "r");
@@ -43,13 +61,8 @@ export async function readConverted<T extends NdArray>(
     const length = headerLength(prefix, stats.size, path);
     const dataStart = prefixLength + length;
     const json = await readAt(file, prefixLength, length, path);
-    const { entries, metadata } = parseHeader(json, stats.size - dataStart, path);
-    const tensors: [string, T][] = [];
-    for (const { name, dtype, shape, start, end } of entries) {
-      const bytes = await readAt(file, dataStart + start, end - start, path);
-      tensors.push([name, convert(viewBytes(bytes, shape, dtype))]);
-    }
-    return { tensors: Object.fromEntries(tensors), metadata };
+    const header = parseHeader(json, stats.size - dataStart, path);
+    return await use({ ...header, dataStart, modified: stats.mtimeMs }, file);
   } catch (error) {
     throw fileError("read", path, error);
   } finally {

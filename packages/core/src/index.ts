@@ -23,6 +23,7 @@ export {
   type DType,
   type DTypeData,
   dtypes,
+  type FileRange,
   type NdArray,
   ndarray,
   type Parameters,

@@ -49,6 +49,18 @@ export interface NdArray<D extends DType = DType> {
   readonly dtype: D;
   readonly shape: readonly number[];
   readonly data: DTypeData[D];
+  /** Where the same bytes lie in a file that an engine may map instead of taking `data`. */
+  readonly source?: FileRange;
+}
+
+/** Bytes of a file, for as long as nobody writes to it. */
+export interface FileRange {
+  /** Absolute, with links resolved. */
+  readonly path: string;
+  /** In bytes from the start of the file. */
+  readonly offset: number;
+  /** When the file was written, in milliseconds as `stat` gives them; another time means other bytes. */
+  readonly modified: number;
 }
 
 /** Float32 arrays by name: the weights of a model under its upstream checkpoint's keys. */

@@ -1,7 +1,7 @@
 /** Encoders on disk: a folder with `config.json` and `model.safetensors`, or one safetensors file of a known model. */
 import { mkdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { readSafetensors, writeFileAtomic, writeSafetensors } from "@aligntok/checkpoint";
+import { mapSafetensors, writeFileAtomic, writeSafetensors } from "@aligntok/checkpoint";
 import {
   AlignTokError,
   check,
@@ -47,7 +47,7 @@ export async function loadEncoder(
   );
   const described = isFolder ? await readConfig(path) : namedConfig(path, model);
   const config = { ...described, ...(positionResampling && { positionResampling }) };
-  const { tensors } = await readSafetensors(isFolder ? join(path, "model.safetensors") : path);
+  const { tensors } = await mapSafetensors(isFolder ? join(path, "model.safetensors") : path);
   return bindEncoder(config, adaptCheckpoint(config, tensors), options);
 }
 

@@ -5,6 +5,15 @@ import { createMessage, type Message } from "../protobuf.ts";
 export const elementTypes = { float32: 1, uint8: 2, int8: 3, int32: 6, int64: 7, bool: 9 } as const;
 type ElementType = keyof typeof elementTypes;
 
+/** Bytes of another file; the engine knows the folder that `location` is relative to. */
+export interface ExternalData {
+  readonly location: string;
+  /** In bytes. */
+  readonly offset: number;
+  /** In bytes. */
+  readonly length: number;
+}
+
 type ScalarType = Value["dtype"] | "uint8";
 
 interface TypedShape {
@@ -50,6 +59,8 @@ export interface OnnxBuilder {
   /** What `make` gives at the first call with this key. */
   once<T>(key: string, make: () => T): T;
   input(name: string, value: Value): void;
+  /** A tensor of this name that lies in another file. */
+  external(name: string, value: Value, data: ExternalData): void;
   /** Makes `from` an output of the graph under `name`. */
   output(name: string, value: Value, from: string): void;
   finish(): Uint8Array;
@@ -109,6 +120,13 @@ export function createOnnxBuilder({ channelBlock = 0 }: Partial<LoweringTarget> 
     once,
     input(name, value) {
       graph.message(11, valueInfo(name, value));
+    },
+    external(name, { shape, dtype }, data) {
+      const tensor = createMessage().ints(1, shape).int(2, elementTypes[dtype]).string(8, name);
+      for (const [key, value] of Object.entries(data)) {
+        tensor.message(13, createMessage().string(1, key).string(2, String(value)));
+      }
+      graph.message(5, tensor.int(14, 1));
     },
     output(name, value, from) {
       graph.message(1, createMessage().string(1, from).string(2, name).string(4, "Identity"));

@@ -1,6 +1,11 @@
 import { AlignTokError } from "@aligntok/core";
 import { CONSTANT, FILL, type Graph, type Node, type Value } from "../graph/graph.ts";
-import { createOnnxBuilder, type LoweringTarget, type OnnxBuilder } from "./builder.ts";
+import {
+  createOnnxBuilder,
+  type ExternalData,
+  type LoweringTarget,
+  type OnnxBuilder,
+} from "./builder.ts";
 import { elementwise } from "./elementwise.ts";
 import { fused } from "./fused.ts";
 import { indexing } from "./indexing.ts";
@@ -41,16 +46,24 @@ export const lowerings: LoweringTable = {
   ...quantizedLinear,
 };
 
+/** What an ONNX file is for. */
+export interface OnnxTarget extends Partial<LoweringTarget> {
+  /** Inputs that lie in other files instead. */
+  readonly external?: ReadonlyMap<string, ExternalData> | undefined;
+}
+
 /**
  * The bytes of an ONNX model that computes the graph, with inputs and outputs under their names.
  *
  * @param target layouts of the engine to make use of; a file for any engine by default
  */
-export function lowerToOnnx(graph: Graph, target?: LoweringTarget): Uint8Array {
+export function lowerToOnnx(graph: Graph, { external, ...target }: OnnxTarget = {}): Uint8Array {
   const builder = createOnnxBuilder(target);
   const names = new Map<Value, string>();
   for (const { name, value } of graph.inputs) {
-    builder.input(name, value);
+    const data = external?.get(name);
+    if (data) builder.external(name, value, data);
+    else builder.input(name, value);
     names.set(value, name);
   }
   const nameOf = (value: Value | undefined) => (value ? (names.get(value) as string) : "");

@@ -13,6 +13,8 @@ export interface OnnxModel {
   readonly bytes: Uint8Array;
   /** Inputs that are the same at every run. They are not copied. */
   readonly bound: Arrays;
+  /** Where the files lie that the model maps weights from. */
+  readonly folder?: string | undefined;
   readonly outputs: readonly { readonly name: string; readonly value: Value }[];
   readonly threads: number;
   readonly device: DeviceName;
@@ -30,7 +32,7 @@ export type Arrays = ReadonlyMap<string, NdArray>;
 
 /** The native library is loaded only here, not on import. */
 export async function loadOnnxModel(model: OnnxModel): Promise<LoadedModel> {
-  const { bytes, outputs, threads, device, cache } = model;
+  const { bytes, folder, outputs, threads, device, cache } = model;
   const ort = await import("onnxruntime-node");
   const toTensor = ({ dtype, shape, data }: NdArray): Tensor =>
     new ort.Tensor(dtype as "float32", data as Float32Array, shape);
@@ -50,6 +52,11 @@ export async function loadOnnxModel(model: OnnxModel): Promise<LoadedModel> {
         // Without VNNI, sums of two products of uint8 and int8 do not fit where they are kept: such processors
         // are to multiply uint8 by uint8.
         x64quantprecision: "1",
+        // Mapped weights are used where they lie; laid out anew, each would be copied.
+        ...(folder && {
+          model_external_initializers_file_folder_path: folder,
+          disable_prepacking: "1",
+        }),
       },
     },
     logSeverityLevel: 4, // fatal: what goes wrong is thrown as well
@@ -58,12 +65,14 @@ export async function loadOnnxModel(model: OnnxModel): Promise<LoadedModel> {
     Array.from(arrays, ([name, array]) => [name, toTensor(array)] as const);
   const create = (content: Uint8Array, settings: InferenceSession.SessionOptions) =>
     ort.InferenceSession.create(content, settings);
-  const session = cache
-    ? await createCached(create, bytes, options, {
-        folder: cache,
-        version: String(ort.env.versions.node),
-      })
-    : await create(bytes, options);
+  // An entry for mapped weights would hold a copy of them.
+  const session =
+    cache && !folder
+      ? await createCached(create, bytes, options, {
+          folder: cache,
+          version: String(ort.env.versions.node),
+        })
+      : await create(bytes, options);
   const bound = toTensors(model.bound);
   return {
     async run(feeds, into) {

@@ -5,6 +5,7 @@ import type { GraphInput } from "../graph/graph.ts";
 import { lowerToOnnx } from "../onnx/lower.ts";
 import { channelBlock } from "./channel-block.ts";
 import { requireDevice } from "./devices.ts";
+import { mapWeights } from "./mapped-weights.ts";
 import { explainLoad, explainRun } from "./onnx-error.ts";
 import { loadOnnxModel, type OnnxModel } from "./onnx-model.ts";
 import type { Program, Session, SessionOptions } from "./session.ts";
@@ -19,9 +20,17 @@ export async function createOnnxSession(
   if (cache !== undefined) await makeFolder(cache);
   const outputs = graph.outputs.map(({ name, value }) => ({ name, value }));
   const free = graph.inputs.filter(({ array }) => !array);
-  const bound = new Map(graph.inputs.flatMap(({ name, array }) => (array ? [[name, array]] : [])));
-  const bytes = lowerToOnnx(graph, { channelBlock: device === "cpu" ? await channelBlock() : 0 });
-  const model = { bytes, bound, outputs, threads, device, cache };
+  const mapped = device === "cpu" ? mapWeights(graph) : undefined;
+  const bound = new Map(
+    graph.inputs.flatMap(({ name, array }) =>
+      array && !mapped?.ranges.has(name) ? [[name, array]] : [],
+    ),
+  );
+  const bytes = lowerToOnnx(graph, {
+    channelBlock: device === "cpu" ? await channelBlock() : 0,
+    external: mapped?.ranges,
+  });
+  const model = { bytes, bound, folder: mapped?.folder, outputs, threads, device, cache };
   const session = await load(model, worker ? free : undefined);
   return {
     async run(feeds, into, signal) {
