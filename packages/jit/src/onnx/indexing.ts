@@ -16,7 +16,7 @@ export const indexing: LoweringTable = {
   },
   TensorScatterUpdate: (node, inputs, builder) =>
     scatter(node, inputs as [string, string, string], { reduction: "none", builder }),
-  OneHot: ({ attributes, outputs }, [indices], builder) => {
+  OneHot: ({ attributes, inputs, outputs }, [indices], builder) => {
     const { depth, onValue, offValue } = attributes as {
       depth: number;
       onValue?: number;
@@ -28,7 +28,11 @@ export const indexing: LoweringTable = {
       dtype: "float32",
     });
     const wide = builder.add("Cast", [indices], { to: elementTypes.int64 });
-    const picked = builder.add("OneHot", [wide, builder.ints([depth]), values], { axis: -1 });
+    // It takes no scalar.
+    const scalar = inputs[0]!.shape.length === 0;
+    const vector = scalar ? builder.add("Reshape", [wide, builder.ints([1])]) : wide;
+    const rows = builder.add("OneHot", [vector, builder.ints([depth]), values], { axis: -1 });
+    const picked = scalar ? builder.add("Reshape", [rows, builder.ints([depth])]) : rows;
     const dtype = outputs[0]!.dtype;
     return dtype === "float32"
       ? picked

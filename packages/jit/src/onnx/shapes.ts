@@ -95,6 +95,7 @@ export const shapes: LoweringTable = {
     builder.add("Expand", [x, builder.ints(outputs[0]!.shape)]),
   Reverse: ({ attributes }, [x], builder) => {
     const axes = attributes.axes as number[];
+    if (axes.length === 0) return builder.add("Identity", [x]); // a scalar, which is not sliced
     return builder.add("Slice", [
       x,
       builder.ints(axes.map(() => -1)),

@@ -101,7 +101,7 @@ export const indexing: readonly Operation[] = [
   operation({
     name: "tf.oneHot",
     kernels: ["OneHot"],
-    draw: shape(1, 2).map((x) => ({ shapes: [x], options: undefined })),
+    draw: shape(0, 2).map((x) => ({ shapes: [x], options: undefined })),
     domain: below(3),
     call: ([indices]) => [tf.oneHot(indices!, 3), tf.oneHot(indices!, 3, 2, -1, "float32")],
     ...flat,

@@ -44,8 +44,8 @@ export const length: fc.Arbitrary<number> = fc.constantFrom(1, 2, 3, 4, 5, 7);
 /** Shapes of up to 4 axes. */
 export const shape = (minLength = 1, maxLength = 4) => fc.array(length, { minLength, maxLength });
 
-/** One input of any shape, without options. */
-export const one = shape().map((x) => ({ shapes: [x], options: undefined }));
+/** One input of any shape, or a scalar, without options. */
+export const one = shape(0).map((x) => ({ shapes: [x], options: undefined }));
 
 /** A shape and an axis of it, counted from either end. */
 export const withAxis = shape().chain((x) =>

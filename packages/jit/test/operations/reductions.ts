@@ -8,6 +8,7 @@ import {
   integers,
   type Operation,
   operation,
+  positive,
   shape,
   truths,
   withAxis,
@@ -110,6 +111,7 @@ export const reductions: readonly Operation[] = [
     "norm",
     (x: Tensor, axes, keepDims) => tf.norm(x, "euclidean", axes?.slice(0, 1), keepDims),
     {
+      domain: positive,
       kernels: ["Square", "Sum", "Sqrt"],
     },
   ),
