@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { ndarray, type Parameters } from "@aligntok/core";
-import { compile, compileStateful, specOf } from "@aligntok/jit";
+import { compile, compileStateful, engines, specOf } from "@aligntok/jit";
 import { describe, expect, it } from "vitest";
 import {
   type AdamWOptions,
@@ -18,6 +18,10 @@ import {
   type Optimizer,
   zerosLike,
 } from "../src/index.ts";
+
+const compiledEngines = (await engines())
+  .filter(({ name, available }) => name !== "reference" && available)
+  .map(({ name }) => name);
 
 interface Case {
   shapes: Record<string, number[]>;
@@ -124,7 +128,11 @@ describe("adamWUpdate", () => {
       },
     ],
   ];
-  it.each(cases)("is torch.optim over 20 steps in a compiled graph: %s", async (name, options) => {
+  const onEngines = cases.flatMap(([name, options]) =>
+    compiledEngines.map((engine) => ({ name, engine, options })),
+  );
+  it.each(onEngines)("is torch.optim over 20 steps: $name on $engine", async (tested) => {
+    const { name, engine, options } = tested;
     const { golden, toParameters, parameters } = readCase(name);
     const given = (step: number) => ({
       gradients: toParameters(golden.steps[step]!.gradients),
@@ -138,11 +146,12 @@ describe("adamWUpdate", () => {
       step: ndarray(Int32Array.of(0), [], "int32"),
     };
     const update = await compileStateful(
-      ({ state, gradients, lr }) => ({
-        state: adamWUpdate({ ...state, gradients, lr }, options),
-        outputs: {},
-      }),
+      ({ state, gradients, lr }) => {
+        const next = adamWUpdate({ ...state, gradients, lr }, options);
+        return { state: next, outputs: next.step };
+      },
       { state: initial, inputs: specOf(given(0)) },
+      { engine },
     );
     for (let step = 0; step < golden.steps.length; step++) await update.run(given(step));
     const state = await update.readState();
