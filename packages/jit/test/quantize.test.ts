@@ -102,7 +102,7 @@ describe("int8", () => {
       compile(given, inputs, { precision: "int8", engine: "reference" }),
     ).rejects.toMatchObject({ code: "unsupported" });
     await expect(compile(given, inputs, { precision: "int4" as "int8" })).rejects.toThrow(
-      "precision: expected float32 or int8, got int4",
+      "precision: expected float32, int8 or bfloat16, got int4",
     );
   });
 });

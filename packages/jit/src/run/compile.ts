@@ -1,18 +1,17 @@
 import { writeFile } from "node:fs/promises";
-import { AlignTokError, check, type NdArray } from "@aligntok/core";
+import { check, type NdArray } from "@aligntok/core";
 import type { Tensor } from "@tensorflow/tfjs-core";
 import { type Graph, printGraph } from "../graph/graph.ts";
 import { lowerToOnnx } from "../onnx/lower.ts";
-import { optimize } from "../passes/index.ts";
-import { refuseNesting, trace } from "../trace/trace.ts";
 import { type MapTree, mapTree, type TensorSpec } from "../tree.ts";
 import { matchInputs, matchTargets } from "./arguments.ts";
-import { type BoundInputs, joinInputs, type NoInputs } from "./bound-inputs.ts";
-import { type EngineName, requireEngine } from "./engines.ts";
+import type { BoundInputs, NoInputs } from "./bound-inputs.ts";
+import type { EngineName } from "./engines.ts";
 import { createOnnxSession } from "./onnx-session.ts";
-import { type Precision, withPrecision } from "./precision.ts";
+import type { Precision } from "./precision.ts";
+import { prepare } from "./prepare.ts";
 import { createReferenceSession } from "./reference-session.ts";
-import type { Program, SessionFactory, SessionOptions } from "./session.ts";
+import type { SessionFactory, SessionOptions } from "./session.ts";
 import { createTensorFlowSession } from "./tensorflow-session.ts";
 import { createTurns } from "./turns.ts";
 
@@ -31,7 +30,8 @@ export interface CompileOptions<Bound extends BoundInputs = NoInputs> extends En
   readonly bind?: Bound;
   /**
    * `int8`, for inference on ONNX Runtime: linear layers with bound weights multiply 8-bit whole numbers, with one
-   * scale a row of what they take and one an output channel of the weights. @default "float32"
+   * scale a row of what they take and one an output channel of the weights. `bfloat16`, on TensorFlow: matrix products
+   * and convolutions multiply numbers of 8 bits precision, which are float32 before and after. @default "float32"
    */
   readonly precision?: Precision;
 }
@@ -88,24 +88,9 @@ export async function compile<S, Out, Bound extends BoundInputs = NoInputs>(
   inputSpec: S,
   options: CompileOptions<Bound> = {},
 ): Promise<Compiled<MapTree<S, TensorSpec, NdArray>, MapTree<Out, Tensor, NdArray<"float32">>>> {
-  refuseNesting();
-  const engine = await requireEngine(options.engine ?? "onnxruntime");
-  if (options.worker && engine !== "onnxruntime") {
-    throw new AlignTokError(
-      "unsupported",
-      `worker: expected engine onnxruntime, got ${engine}. leave worker out: this engine runs on the calling thread`,
-    );
-  }
-  if (options.device !== undefined && engine !== "onnxruntime") {
-    throw new AlignTokError(
-      "unsupported",
-      `device: expected engine onnxruntime, got ${engine}. leave device out: tensorflow uses the GPU where tfjs-node-gpu is installed`,
-    );
-  }
-  const source = { fn: fn as Program["fn"], inputs: joinInputs(inputSpec, options.bind) };
-  const { graph: traced, outputNames } = trace(source.fn, source.inputs);
-  const graph = withPrecision(optimize(traced), options.precision ?? "float32", engine);
-  const session = await sessionFactories[engine]({ ...source, graph }, options);
+  const program = await prepare(fn, inputSpec, options as CompileOptions);
+  const { graph, outputNames } = program;
+  const session = await sessionFactories[program.engine](program, options);
   const isName = (x: unknown): x is string => typeof x === "string";
   let disposed = false;
   const turns = createTurns();

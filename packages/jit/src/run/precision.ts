@@ -5,23 +5,29 @@ import { quantize } from "../passes/quantize.ts";
 import type { EngineName } from "./engines.ts";
 
 /** What an engine computes with; see `CompileOptions`. */
-export type Precision = "float32" | "int8";
+export type Precision = "float32" | "int8" | "bfloat16";
+
+const engineFor = { int8: "onnxruntime", bfloat16: "tensorflow" } as const;
 
 /**
- * The graph as a precision wants it.
+ * The graph as a precision wants it; bfloat16 is TensorFlow's own to write.
  *
- * @throws AlignTokError `unsupported` for int8 on another engine than ONNX Runtime; `bad-input` for a precision
- * that does not exist, and for int8 where no linear layer has bound weights.
+ * @throws AlignTokError `unsupported` for int8 on another engine than ONNX Runtime and bfloat16 on another than
+ * TensorFlow; `bad-input` for a precision that does not exist, and for int8 where no linear layer has bound weights.
  */
 export function withPrecision(graph: Graph, precision: Precision, engine: EngineName): Graph {
   if (precision === "float32") return graph;
-  check(precision === "int8", `precision: expected float32 or int8, got ${precision}`);
-  if (engine !== "onnxruntime") {
+  check(
+    Object.hasOwn(engineFor, precision),
+    () => `precision: expected float32, int8 or bfloat16, got ${precision}`,
+  );
+  if (engine !== engineFor[precision]) {
     throw new AlignTokError(
       "unsupported",
-      `precision int8: expected engine onnxruntime, got ${engine}. leave precision out: this engine computes in float32`,
+      `precision ${precision}: expected engine ${engineFor[precision]}, got ${engine}. leave precision out: this engine computes in float32`,
     );
   }
+  if (precision === "bfloat16") return graph;
   const quantized = removeDeadCode(quantize(graph));
   check(
     quantized.nodes.some(({ op }) => op === "QuantizedLinear"),

@@ -2,6 +2,7 @@ import type { NdArray } from "@aligntok/core";
 import type { Graph } from "../graph/graph.ts";
 import type { TensorSpec, Tree } from "../tree.ts";
 import type { DeviceName } from "./devices.ts";
+import type { Precision } from "./precision.ts";
 
 /** What an engine is given to run: the optimised graph, and the function that it was traced from. */
 export interface Program {
@@ -9,6 +10,7 @@ export interface Program {
   readonly fn: (inputs: never) => unknown;
   /** All inputs of `fn`: specs of those that a run is given, arrays that are bound. */
   readonly inputs: Tree<TensorSpec | NdArray>;
+  readonly precision: Precision;
 }
 
 /** What sessions of every engine can do: run on arrays under the names that the graph gives them. */

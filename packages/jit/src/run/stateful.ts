@@ -2,13 +2,11 @@
 import { AlignTokError, check, type NdArray } from "@aligntok/core";
 import type { Tensor } from "@tensorflow/tfjs-core";
 import type { Graph } from "../graph/graph.ts";
-import { optimize } from "../passes/index.ts";
-import { refuseNesting, trace } from "../trace/trace.ts";
 import { isArrayLeaf, type MapTree, mapTree, specOf, type TensorSpec, type Tree } from "../tree.ts";
 import { matchInputs, matchTargets } from "./arguments.ts";
-import { type BoundInputs, joinInputs, type NoInputs } from "./bound-inputs.ts";
+import type { BoundInputs, NoInputs } from "./bound-inputs.ts";
 import { type CompileOptions, compile, type RunOptions } from "./compile.ts";
-import { requireEngine } from "./engines.ts";
+import { prepare } from "./prepare.ts";
 import { openTensorFlowGraph } from "./tensorflow-session.ts";
 import { createTurns } from "./turns.ts";
 
@@ -77,14 +75,12 @@ export async function compileStateful<State, S, Out, Bound extends BoundInputs =
     MapTree<Out, Tensor, NdArray<"float32">>
   >
 > {
-  refuseNesting();
   check(
     typeof inputs === "object" && inputs !== null && !isArrayLeaf(inputs) && !("state" in inputs),
     "inputs: expected a record without the key state, which is the program's own",
   );
-  const engine = await requireEngine(options.engine ?? "onnxruntime");
-  const program = { fn: fn as (given: never) => unknown, state, inputs };
-  const open = engine === "tensorflow" ? openVariables : openArrays;
+  const program = { fn, state, inputs };
+  const open = options.engine === "tensorflow" ? openVariables : openArrays;
   const session = await open(program, options as CompileOptions);
   const turns = createTurns();
   let disposed = false;
@@ -112,7 +108,7 @@ export async function compileStateful<State, S, Out, Bound extends BoundInputs =
 }
 
 interface StatefulProgram {
-  readonly fn: (given: never) => unknown;
+  readonly fn: unknown;
   readonly state: unknown;
   readonly inputs: unknown;
 }
@@ -149,14 +145,14 @@ async function openVariables(
   options: CompileOptions,
 ): Promise<StateSession> {
   const shapes = specOf(state);
-  const specs = joinInputs({ state: shapes, ...(inputs as object) }, options.bind);
-  const { graph: traced, outputNames } = trace(fn, specs);
-  const graph = optimize(traced);
+  const specs = { state: shapes, ...(inputs as object) };
+  const program = await prepare(fn, specs, options);
+  const { graph, outputNames } = program;
   checkNextState(graph);
   const bound = graph.inputs.flatMap(({ name, array }) => (array ? [[name, array] as const] : []));
   const own = stateInputs(graph).map(({ name }) => name);
   const loaded = await openTensorFlowGraph(
-    graph,
+    program,
     new Map([
       ...own.map((name) => [name, `out:${name}`] as const),
       ...bound.map(([name]) => [name, undefined] as const),

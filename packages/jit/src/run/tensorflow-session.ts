@@ -1,5 +1,5 @@
 import type { AlignTokError, NdArray } from "@aligntok/core";
-import type { Graph, Value } from "../graph/graph.ts";
+import type { Value } from "../graph/graph.ts";
 import { writeTensorFlowProgram } from "../tensorflow/program.ts";
 import { TAG, withSavedModel } from "../tensorflow/saved-model.ts";
 import type { Program, Session, SessionOptions } from "./session.ts";
@@ -20,12 +20,14 @@ export interface TensorFlowGraph {
 
 /** Loads a graph into TensorFlow as a SavedModel; bound inputs become variables, so that they are given to the device once. */
 export async function createTensorFlowSession(
-  { graph }: Program,
+  program: Program,
   options: SessionOptions,
 ): Promise<Session> {
-  const bound = new Map(graph.inputs.flatMap(({ name, array }) => (array ? [[name, array]] : [])));
+  const bound = new Map(
+    program.graph.inputs.flatMap(({ name, array }) => (array ? [[name, array]] : [])),
+  );
   const variables = new Map([...bound.keys()].map((name) => [name, undefined]));
-  const loaded = await openTensorFlowGraph(graph, variables, options);
+  const loaded = await openTensorFlowGraph(program, variables, options);
   if (bound.size > 0) loaded.assign(bound);
   return {
     run: async (feeds, into) => loaded.run(feeds, into),
@@ -38,12 +40,12 @@ export async function createTensorFlowSession(
  * @throws AlignTokError `unavailable`, `unsupported`
  */
 export async function openTensorFlowGraph(
-  graph: Graph,
+  { graph, precision }: Pick<Program, "graph" | "precision">,
   variables: ReadonlyMap<string, string | undefined>,
   { threads }: SessionOptions,
 ): Promise<TensorFlowGraph> {
   const binding = await loadTensorFlow(threads);
-  const program = writeTensorFlowProgram(graph, variables);
+  const program = writeTensorFlowProgram(graph, variables, { precision });
   const model = await withSavedModel(program.definition, (folder) =>
     explaining(() => binding.loadSavedModel(folder, TAG), explainLoad),
   );

@@ -1,6 +1,7 @@
 import { AlignTokError } from "@aligntok/core";
 import type { Value } from "../graph/graph.ts";
 import { createMessage, type Message } from "../protobuf.ts";
+import type { Precision } from "../run/precision.ts";
 
 /** Numbers of the element types in TensorFlow's types.proto. */
 const elementTypes = { float32: 1, int32: 3, bool: 10, bfloat16: 14, resource: 20 } as const;
@@ -35,7 +36,15 @@ export interface TensorFlowBuilder {
     attributes?: Readonly<Record<string, AttributeValue>>,
     options?: NodeOptions,
   ): string;
-  /** The same under a name of the caller's choice. */
+  /** A matrix product or convolution: of floats in the precision of the program, to float32. */
+  product(
+    op: string,
+    inputs: readonly string[],
+    attributes: Readonly<Record<string, AttributeValue>>,
+  ): string;
+  /** The same as `x` in another type. */
+  cast(x: string, dtype: ElementType): string;
+  /** As `add`, under a name of the caller's choice. */
   addNamed(
     name: string,
     op: string,
@@ -58,7 +67,7 @@ export interface TensorFlowBuilder {
 /** Of TensorFlow 2.9, which tfjs-node-gpu is linked with: newer ones read it as well. */
 const GRAPH_VERSION = 1087;
 
-export function createTensorFlowBuilder(): TensorFlowBuilder {
+export function createTensorFlowBuilder(precision: Precision = "float32"): TensorFlowBuilder {
   const graph = createMessage();
   const types = new Map<string, ElementType>();
   const shared = new Map<string, string>(); // small constants by content
@@ -109,6 +118,23 @@ export function createTensorFlowBuilder(): TensorFlowBuilder {
       const made = typeof outputs === "number" ? Array(outputs).fill(dtype) : outputs;
       for (const [i, type] of made.entries()) types.set(i === 0 ? name : `${name}:${i}`, type);
       return name;
+    },
+    product(op, inputs, attributes) {
+      const narrow = precision === "bfloat16";
+      const given = inputs.map((x) =>
+        narrow && builder.typeOf(x) === "float32"
+          ? share(`narrow ${x}`, () => builder.cast(x, "bfloat16"))
+          : x,
+      );
+      // Of the factors: convolutions take sizes as well.
+      const dtype = given.map(builder.typeOf).find((type) => type !== "int32") ?? "int32";
+      const made = builder.add(op, given, { ...attributes, T: { type: dtype } }, { dtype });
+      return builder.cast(made, dtype === "bfloat16" ? "float32" : dtype);
+    },
+    cast(x, dtype) {
+      const from = builder.typeOf(x);
+      const types = { SrcT: { type: from }, DstT: { type: dtype } } as const;
+      return from === dtype ? x : builder.add("Cast", [x], types, { typed: false, dtype });
     },
     ints(values) {
       for (const value of values) {

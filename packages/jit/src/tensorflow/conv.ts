@@ -15,7 +15,7 @@ const convolve: Lowering = ({ attributes, inputs: [, weight] }, [x, filter, bias
   const a = attributes as ConvAttributes;
   const wide = spread(filter!, weight!.shape as Image, a.dilation, builder);
   const y = inGroups([x!, wide], a.groups, builder, (image, kernel) =>
-    builder.add("Conv2D", [image, kernel], windowOf(a)),
+    builder.product("Conv2D", [image, kernel], windowOf(a)),
   );
   return bias ? builder.add("BiasAdd", [y, bias]) : y;
 };
@@ -26,12 +26,7 @@ const inputGradient: Lowering = ({ attributes, inputs, outputs: [dx] }, [dy, fil
   const [n, h, w, c] = dx!.shape as Image;
   const size = builder.ints([n, h, w, c / a.groups]);
   return inGroups([dy!, wide], a.groups, builder, (slope, kernel) =>
-    builder.add(
-      "Conv2DBackpropInput",
-      [size, kernel, slope],
-      { ...windowOf(a), ...float },
-      { dtype: "float32" },
-    ),
+    builder.product("Conv2DBackpropInput", [size, kernel, slope], windowOf(a)),
   );
 };
 
@@ -41,7 +36,7 @@ const weightGradient: Lowering = ({ attributes, outputs: [dw] }, [dy, x], builde
   const [height, width] = [a.dilation * (kh - 1) + 1, a.dilation * (kw - 1) + 1];
   const size = builder.ints([height, width, i, o / a.groups]);
   const wide = inGroups([dy!, x!], a.groups, builder, (slope, image) =>
-    builder.add("Conv2DBackpropFilter", [image, size, slope], windowOf(a)),
+    builder.product("Conv2DBackpropFilter", [image, size, slope], windowOf(a)),
   );
   return a.dilation === 1
     ? wide

@@ -1,6 +1,4 @@
 /** Operations that work on each element by itself, with broadcasting as in tfjs and NumPy. */
-import type { Value } from "../graph/graph.ts";
-import type { TensorFlowBuilder } from "./builder.ts";
 import type { Lowering, LoweringTable } from "./lower.ts";
 
 /** The TensorFlow operation that does exactly the same. */
@@ -75,16 +73,14 @@ export const elementwise: LoweringTable = {
     ];
     return builder.add("SelectV2", [above, one, alpha], { T: { type: dtype } }, { dtype });
   },
-  Cast: ({ outputs: [y] }, [x], builder) => cast(x!, y!.dtype, builder),
+  Cast: ({ outputs: [y] }, [x], builder) => builder.cast(x!, y!.dtype),
 
   Add: as("AddV2"),
   Sub: as("Sub"),
   Multiply: as("Mul"),
   RealDiv: as("RealDiv"),
-  FloorDiv: (_, inputs, builder) => {
-    const floor = builder.add("FloorDiv", inputs);
-    return builder.typeOf(floor) === "int32" ? floor : cast(floor, "int32", builder);
-  },
+  // Of floats it is an integer, too.
+  FloorDiv: (_, inputs, builder) => builder.cast(builder.add("FloorDiv", inputs), "int32"),
   Maximum: as("Maximum"),
   Minimum: as("Minimum"),
   Mod: as("FloorMod"),
@@ -102,12 +98,3 @@ export const elementwise: LoweringTable = {
   Select: ({ outputs: [y] }, inputs, builder) =>
     builder.add("SelectV2", inputs, { T: { type: y!.dtype } }, { dtype: y!.dtype }),
 };
-
-function cast(x: string, dtype: Value["dtype"], builder: TensorFlowBuilder): string {
-  return builder.add(
-    "Cast",
-    [x],
-    { SrcT: { type: builder.typeOf(x) }, DstT: { type: dtype } },
-    { typed: false, dtype },
-  );
-}

@@ -15,8 +15,11 @@ export const products: LoweringTable = {
     };
     const flat = a!.shape.length === 2 && b!.shape.length === 2;
     const product = flat
-      ? builder.add("MatMul", [left!, right!], { transpose_a: transposeA, transpose_b: transposeB })
-      : builder.add("BatchMatMulV2", [left!, right!], { adj_x: transposeA, adj_y: transposeB });
+      ? builder.product("MatMul", [left!, right!], {
+          transpose_a: transposeA,
+          transpose_b: transposeB,
+        })
+      : builder.product("BatchMatMulV2", [left!, right!], { adj_x: transposeA, adj_y: transposeB });
     return alpha === 1 ? product : builder.add("Mul", [product, builder.scalar(alpha)]);
   },
 
@@ -26,7 +29,7 @@ export const products: LoweringTable = {
     const from = flat
       ? input!
       : builder.add("Reshape", [input!, builder.ints([rows, x!.shape.at(-1)!])]);
-    const product = builder.add("MatMul", [from, matrix!], {
+    const product = builder.product("MatMul", [from, matrix!], {
       transpose_a: false,
       transpose_b: true,
     });

@@ -1,5 +1,6 @@
 import type { Graph, Value } from "../graph/graph.ts";
 import type { Message } from "../protobuf.ts";
+import type { Precision } from "../run/precision.ts";
 import { createTensorFlowBuilder } from "./builder.ts";
 import { prepareForTensorFlow, writeNodes } from "./lower.ts";
 
@@ -37,9 +38,10 @@ export interface TensorFlowProgram {
 export function writeTensorFlowProgram(
   given: Graph,
   variables: ReadonlyMap<string, string | undefined>,
+  { precision }: { readonly precision: Precision },
 ): TensorFlowProgram {
   const graph = prepareForTensorFlow(given);
-  const builder = createTensorFlowBuilder();
+  const builder = createTensorFlowBuilder(precision);
   const names = new Map<Value, string>();
   const used = new Set<Value | undefined>(graph.outputs.map(({ value }) => value));
   for (const node of graph.nodes) for (const value of node.inputs) used.add(value);

@@ -1,0 +1,46 @@
+import { AlignTokError } from "@aligntok/core";
+import { optimize } from "../passes/index.ts";
+import { refuseNesting, trace } from "../trace/trace.ts";
+import type { Tree } from "../tree.ts";
+import { joinInputs } from "./bound-inputs.ts";
+import type { CompileOptions } from "./compile.ts";
+import { type EngineName, requireEngine } from "./engines.ts";
+import { withPrecision } from "./precision.ts";
+import type { Program } from "./session.ts";
+
+/** A program that an engine can be given, and its outputs as a tree of the names they have in the graph. */
+export interface Prepared extends Program {
+  readonly engine: EngineName;
+  readonly outputNames: Tree<string>;
+}
+
+/**
+ * Traces and optimises a function for the engine that the options name.
+ *
+ * @throws AlignTokError as `compile`
+ */
+export async function prepare(
+  fn: unknown,
+  inputSpec: unknown,
+  options: CompileOptions,
+): Promise<Prepared> {
+  refuseNesting();
+  const { worker, device, precision = "float32" } = options;
+  const engine = await requireEngine(options.engine ?? "onnxruntime");
+  if (worker && engine !== "onnxruntime") {
+    throw new AlignTokError(
+      "unsupported",
+      `worker: expected engine onnxruntime, got ${engine}. leave worker out: this engine runs on the calling thread`,
+    );
+  }
+  if (device !== undefined && engine !== "onnxruntime") {
+    throw new AlignTokError(
+      "unsupported",
+      `device: expected engine onnxruntime, got ${engine}. leave device out: tensorflow uses the GPU where tfjs-node-gpu is installed`,
+    );
+  }
+  const source = { fn: fn as Program["fn"], inputs: joinInputs(inputSpec, options.bind) };
+  const { graph: traced, outputNames } = trace(source.fn, source.inputs);
+  const graph = withPrecision(optimize(traced), precision, engine);
+  return { ...source, graph, precision, engine, outputNames };
+}
