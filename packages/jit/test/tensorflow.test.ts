@@ -6,7 +6,17 @@ import { createRandom, ndarray } from "@aligntok/core";
 import type { Tensor } from "@tensorflow/tfjs-core";
 import * as tf from "@tensorflow/tfjs-core";
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { averagePool2d, compile, compileStateful, engines, linear, spec } from "../src/index.ts";
+import {
+  averagePool2d,
+  compile,
+  compileStateful,
+  conv2d,
+  engines,
+  linear,
+  spec,
+  specOf,
+  valueAndGrad,
+} from "../src/index.ts";
 import { loadTensorFlow } from "../src/run/tensorflow-binding.ts";
 import { noTensorFlow } from "./engines-here.ts";
 
@@ -41,6 +51,16 @@ describe("where it is missing", () => {
     await writeFile(join(installed, "lib/napi-v8/tfjs_binding.node"), "not a library");
     await expect(attempt()).rejects.toThrow(/tfjs-node 4\.22\.0 does not load: .*npm install/);
     await rm(folder, { recursive: true });
+  });
+});
+
+it("is the only engine that has bfloat16", async () => {
+  const attempt = compile((x: Tensor) => tf.neg(x), spec([1]), { precision: "bfloat16" });
+  await expect(attempt).rejects.toMatchObject({
+    code: "unsupported",
+    message: expect.stringMatching(
+      /^precision bfloat16: expected engine tensorflow, got onnxruntime/,
+    ),
   });
 });
 
@@ -115,6 +135,34 @@ describe.skipIf(noTensorFlow)("where it is installed", () => {
       ),
     });
     step.dispose();
+  });
+
+  it("multiplies in bfloat16 on request, forward and backward", async () => {
+    const random = createRandom(0, "bfloat16");
+    const given = {
+      x: ndarray(random.normals(2 * 3 * 64), [2, 3, 8, 8]),
+      w: ndarray(random.normals(4 * 27), [4, 3, 3, 3]),
+      m: ndarray(random.normals(64 * 5), [5, 64]),
+    };
+    type Given = Record<keyof typeof given, Tensor>;
+    const fn = (inputs: Given) =>
+      valueAndGrad(({ x, w, m }: Given) => {
+        const y = tf.reshape(conv2d(x, w, { padding: 1 }), [2, 4, 64]);
+        return tf.mean(tf.square(linear(y, m))) as Tensor;
+      }, inputs);
+    const run = async (precision: "float32" | "bfloat16") => {
+      const step = await compile(fn, specOf(given), { engine, precision });
+      const { value, gradients } = await step.run(given);
+      step.dispose();
+      return [value, ...Object.values(gradients)];
+    };
+    const [exact, narrow] = [await run("float32"), await run("bfloat16")];
+    for (const [i, { data }] of exact.entries()) {
+      const error =
+        Math.hypot(...data.map((x, j) => x - narrow[i]!.data[j]!)) / Math.hypot(...data);
+      expect(error).toBeGreaterThan(1e-5);
+      expect(error).toBeLessThan(0.01);
+    }
   });
 
   it("refuses axes that its shapes cannot tell", async () => {
