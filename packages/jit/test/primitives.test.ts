@@ -14,6 +14,7 @@ import {
   rmsNorm,
   rope,
   silu,
+  spec,
   specOf,
   swiglu,
   valueAndGrad,
@@ -115,6 +116,36 @@ function expectClose(actual: NdArray<"float32">, expected: Stored): void {
   const errors = Array.from(actual.data, (value, i) => Math.abs(value - wanted[i]!) / scale);
   expect(errors.every((error) => error < 1e-5)).toBe(true);
 }
+
+/** Primitives whose gradient is made of primitives. */
+const twice: Readonly<Record<string, (x: tf.Tensor) => tf.Tensor>> = {
+  gelu: (x) => gelu(x),
+  layerNorm: (x) => layerNorm(x, tf.tensor1d([1, 2, -1, 0.5]), undefined, 0.1),
+  rmsNorm: (x) => rmsNorm(x, tf.tensor1d([1, 2, -1, 0.5]), 0.1),
+};
+
+it.each(Object.keys(twice))("differentiates %s twice", async (name) => {
+  // The square of the first gradient, along a line: its slope against its difference.
+  const squared = (x: tf.Tensor) => {
+    const loss = (x: tf.Tensor) => tf.sum(tf.square(tf.add(twice[name]!(x), x))) as tf.Tensor;
+    return tf.sum(tf.square(valueAndGrad(loss, x).gradients));
+  };
+  const step = await compile((x: tf.Tensor) => valueAndGrad(squared, x), spec([2, 4]));
+  const at = (t: number) =>
+    step.run(
+      ndarray(
+        Float32Array.from(line, ([x, direction]) => x! + t * direction!),
+        [2, 4],
+      ),
+    );
+  const line = [0.3, -1.2, 0.8, 2, -0.5, 1.5, 0.1, -0.7].map((x, i) => [x, Math.cos(i)]);
+  const difference = (await at(0.01)).value.data[0]! - (await at(-0.01)).value.data[0]!;
+  const { gradients } = await at(0);
+  step.dispose();
+  const slope = gradients.data.reduce((sum, g, i) => sum + g * line[i]![1]!, 0);
+  expect(Math.abs(slope)).toBeGreaterThan(0.1);
+  expect(slope / (difference / 0.02)).toBeCloseTo(1, 2);
+});
 
 it("names what does not fit", () => {
   const zeros = (...shape: number[]) => tf.zeros(shape);

@@ -1,5 +1,5 @@
 import { check } from "@aligntok/core";
-import type { Tensor } from "@tensorflow/tfjs-core";
+import type { GradConfig, Tensor } from "@tensorflow/tfjs-core";
 import * as tf from "@tensorflow/tfjs-core";
 import { asMatrix, sumRows } from "./linear.ts";
 import { definePrimitive } from "./primitive.ts";
@@ -14,6 +14,25 @@ function weightedMean(x: Tensor, weight: Tensor): Tensor {
   return tf.reshape(tf.matMul(asMatrix(x), column), lastToOne(x.shape));
 }
 
+/**
+ * Gradients of (x - mean) / std and 1 / std, or of x / rms and 1 / rms: what second derivatives of the norms need.
+ * dx = inverse * (d - mean(d), where the mean was taken away - normal * (mean(d normal) + inverse dInverse / D))
+ */
+const standardizeGradient = (centred: boolean): Omit<GradConfig, "kernelName"> => ({
+  outputsToSave: [true, true],
+  gradFunc: (dys, saved) => {
+    const [d, dInverse] = dys as [Tensor, Tensor];
+    const [normal, inverse] = saved as [Tensor, Tensor];
+    return {
+      x: () => {
+        const spread = tf.div(tf.mul(inverse, dInverse), normal.shape.at(-1)!);
+        const projection = tf.mul(normal, tf.add(meanLast(tf.mul(d, normal)), spread));
+        return tf.mul(tf.sub(centred ? tf.sub(d, meanLast(d)) : d, projection), inverse);
+      },
+    };
+  },
+});
+
 // Standardises the last axis; the second output, 1 / std, is what the gradient needs.
 const standardize = definePrimitive("Standardize", {
   inputs: ["x"],
@@ -26,6 +45,7 @@ const standardize = definePrimitive("Standardize", {
     const inverse = tf.rsqrt(tf.add(meanLast(tf.square(centred)), epsilon as number));
     return [tf.mul(centred, inverse), inverse];
   },
+  gradient: standardizeGradient(true),
 });
 
 const callLayerNorm = definePrimitive("LayerNorm", {
@@ -97,6 +117,7 @@ const standardizeRms = definePrimitive("StandardizeRms", {
     const inverse = tf.rsqrt(tf.add(meanLast(tf.square(x!)), epsilon as number));
     return [tf.mul(x!, inverse), inverse];
   },
+  gradient: standardizeGradient(false),
 });
 
 const callRmsNorm = definePrimitive("RmsNorm", {
