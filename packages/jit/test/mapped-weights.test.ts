@@ -1,4 +1,4 @@
-import { mkdtemp, realpath, rm, stat, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, realpath, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createRandom, type NdArray, ndarray } from "@aligntok/core";
@@ -72,4 +72,12 @@ it("refuses a file that has changed since", async () => {
   await expect(compile(apply, { x: spec([2, 256]) }, { bind: { params } })).rejects.toThrow(
     "weights.bin2: expected the file that was opened, got none",
   );
+});
+
+it("keeps no optimised graph of them in a cache, which would hold the weights", async () => {
+  const cache = join(folder, "cache");
+  const bind = { params: { weight: await mapped(), bias } };
+  const step = await compile(apply, { x: spec([2, 256]) }, { bind, cache });
+  expect(await readdir(cache)).toEqual([]);
+  step.dispose();
 });

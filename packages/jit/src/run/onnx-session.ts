@@ -30,7 +30,15 @@ export async function createOnnxSession(
     channelBlock: device === "cpu" ? await channelBlock() : 0,
     external: mapped?.ranges,
   });
-  const model = { bytes, bound, folder: mapped?.folder, outputs, threads, device, cache };
+  const model = {
+    bytes,
+    bound,
+    folder: mapped?.folder,
+    outputs,
+    threads,
+    device,
+    cache: mapped ? undefined : cache, // the optimised graph would hold the weights themselves
+  };
   const session = await load(model, worker ? free : undefined);
   return {
     async run(feeds, into, signal) {

@@ -44,7 +44,8 @@ export interface SessionOptions {
   readonly worker?: boolean;
   /**
    * A folder in which ONNX Runtime's optimised graphs are kept, so that the next process loads them in a quarter of
-   * the time. Processes may share it; up to 256 MB of what was used last stay. @default none
+   * the time. Processes may share it; up to 256 MB of what was used last stay. A graph with weights that are mapped
+   * from a file is not kept. @default none
    */
   readonly cache?: string;
 }
