@@ -1,5 +1,6 @@
 import { type Encoder, type NdArray, ndarray } from "@aligntok/core";
 import type { ViTModel } from "@aligntok/encoders";
+import type { Precision } from "@aligntok/jit";
 import { Command, Option } from "commander";
 import { type ArrayFile, checkArrayPath, createArrayFile } from "../array-file.ts";
 import { engineOptions } from "../engine-options.ts";
@@ -14,6 +15,7 @@ interface FeaturesOptions {
   readonly size?: number;
   readonly pool: Pooling;
   readonly batch: number;
+  readonly precision: Precision;
   readonly out: string;
 }
 
@@ -34,6 +36,14 @@ export function featuresCommand(): Command {
     .requiredOption(
       "--out <file>",
       "F.npy, or F.safetensors with labels and names beside the tokens",
+    )
+    .addOption(
+      new Option(
+        "--precision <kind>",
+        "int8: about twice as fast on processors with VNNI; tokens differ by some percent",
+      )
+        .choices(["float32", "int8"])
+        .default("float32"),
     )
     .option("--model <name>", "what a lone .safetensors file holds, such as dinov2_vits14")
     .addOption(
@@ -81,6 +91,7 @@ async function computeFeatures(options: FeaturesOptions, session: Session): Prom
   const encoder = await loadEncoder(options.encoder, {
     ...engineOptions(session),
     batchSize: options.batch,
+    precision: options.precision,
     ...(options.model && { model: options.model as ViTModel }),
   });
   const size = options.size ?? encoder.config.imageSize;

@@ -2,6 +2,7 @@ import { AlignTokError, check } from "@aligntok/core";
 import type { Graph } from "../graph/graph.ts";
 import { removeDeadCode } from "../passes/dead-code.ts";
 import { quantize } from "../passes/quantize.ts";
+import type { CompileOptions } from "./compile.ts";
 import type { EngineName } from "./engines.ts";
 
 /** What an engine computes with; see `CompileOptions`. */
@@ -15,7 +16,11 @@ const engineFor = { int8: "onnxruntime", bfloat16: "tensorflow" } as const;
  * @throws AlignTokError `unsupported` for int8 on another engine than ONNX Runtime and bfloat16 on another than
  * TensorFlow; `bad-input` for a precision that does not exist, and for int8 where no linear layer has bound weights.
  */
-export function withPrecision(graph: Graph, precision: Precision, engine: EngineName): Graph {
+export function withPrecision(
+  graph: Graph,
+  engine: EngineName,
+  { precision = "float32", device = "cpu" }: CompileOptions,
+): Graph {
   if (precision === "float32") return graph;
   check(
     Object.hasOwn(engineFor, precision),
@@ -28,6 +33,12 @@ export function withPrecision(graph: Graph, precision: Precision, engine: Engine
     );
   }
   if (precision === "bfloat16") return graph;
+  if (device !== "cpu") {
+    throw new AlignTokError(
+      "unsupported",
+      `precision int8: expected device cpu, got ${device}. leave precision out: it computes in float32`,
+    );
+  }
   const quantized = removeDeadCode(quantize(graph));
   check(
     quantized.nodes.some(({ op }) => op === "QuantizedLinear"),

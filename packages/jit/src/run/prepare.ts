@@ -41,6 +41,6 @@ export async function prepare(
   }
   const source = { fn: fn as Program["fn"], inputs: joinInputs(inputSpec, options.bind) };
   const { graph: traced, outputNames } = trace(source.fn, source.inputs);
-  const graph = withPrecision(optimize(traced), precision, engine);
+  const graph = withPrecision(optimize(traced), engine, options);
   return { ...source, graph, precision, engine, outputNames };
 }
