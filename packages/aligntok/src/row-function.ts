@@ -10,31 +10,38 @@ export interface RowFunctionOptions extends EngineOptions {
 }
 
 export interface RowFunction {
-  /** Fills the rows of `outputs`; `inputs(start, end)` makes those of a batch. */
+  /** Fills the rows of `outputs`; `inputs(start, end)` makes those of a batch. `fitted` are weights for their size. */
   run(
-    weights: Parameters,
     inputs: (start: number, end: number) => NdArray<"float32">,
     outputs: NdArray<"float32">,
+    options?: { readonly fitted?: Parameters },
   ): Promise<void>;
   dispose(): void;
 }
 
-/** Compiles `apply` when the first batch of a shape comes. */
+interface Inputs {
+  readonly params: TensorParameters;
+  readonly fitted: TensorParameters;
+  readonly x: Tensor;
+}
+
+/** Compiles `apply` with its weights when the first batch of a shape comes. */
 export function createRowFunction(
   apply: (params: TensorParameters, x: Tensor) => Tensor,
+  params: Parameters,
   { batchSize = 8, ...engine }: RowFunctionOptions,
 ): RowFunction {
   check(
     Number.isInteger(batchSize) && batchSize >= 1,
     () => `batchSize: expected a positive whole number, got ${batchSize}`,
   );
-  const graph = jit(
-    ({ params, x }: { params: TensorParameters; x: Tensor }) => apply(params, x),
-    engine,
-  );
+  const graph = jit(({ params, fitted, x }: Inputs) => apply({ ...params, ...fitted }, x), {
+    ...engine,
+    bind: { params },
+  });
 
   return {
-    async run(weights, inputs, outputs) {
+    async run(inputs, outputs, { fitted = {} } = {}) {
       const count = outputs.shape[0] ?? 0;
       for (let start = 0; start < count; ) {
         // rest batches are powers of two, so that few graphs serve every count
@@ -42,7 +49,7 @@ export function createRowFunction(
         const size = left >= batchSize ? batchSize : 2 ** Math.floor(Math.log2(left));
         const x = inputs(start, start + size);
         const into = rows(outputs, start, start + size);
-        await graph({ params: weights, x }, { into });
+        await graph({ fitted, x }, { into });
         start += size;
       }
     },

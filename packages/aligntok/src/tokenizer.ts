@@ -5,6 +5,7 @@ import {
   type LatentStats,
   type NdArray,
   type Parameters,
+  parameter,
   type Random,
   rows,
   type Tokenizer,
@@ -120,16 +121,20 @@ export function createTokenizer(
   const adapterWeights = selectParameters(parameters, ["adapter"]);
   const decoderWeights = selectParameters(parameters, ["post_quant_conv", "decoder"]);
   const grids = new Map<string, Parameters>();
+  // Position embeddings depend on the size of the images.
+  const { "encoder.pos_embed": _, ...fixedWeights } = encoderWeights;
 
   const toFeatures = (params: TensorParameters, x: Tensor) =>
     applyEncoder(encoder, params, x, { stride });
-  const featuring = createRowFunction(toFeatures, options);
+  const featuring = createRowFunction(toFeatures, fixedWeights, options);
   const encoding = createRowFunction(
     (params, x) => applyAdapter(params, toFeatures(params, x)),
+    { ...fixedWeights, ...adapterWeights },
     options,
   );
   const decoding = createRowFunction(
     (params, x) => applyDecoder(decoder, params, transpose(x, [0, 3, 1, 2])),
+    decoderWeights,
     options,
   );
 
@@ -142,13 +147,18 @@ export function createTokenizer(
     return [height / stride, width / stride, latent];
   }
 
-  /** The encoder's weights with position embeddings for a grid. */
-  function encoderFor(grid: readonly [number, number]): Parameters {
+  /** The encoder's position embeddings for a grid. */
+  function positionsFor(grid: readonly [number, number]): Parameters {
     const key = grid.join("x");
+    const known = grids.get(key) ?? positionsOf(grid);
+    grids.set(key, known);
+    return known;
+  }
+
+  function positionsOf(grid: readonly [number, number]): Parameters {
     const own = withoutPrefix(encoderWeights, "encoder.");
-    const fitted = grids.get(key) ?? withPrefix(resamplePositions(encoder, own, grid), "encoder.");
-    grids.set(key, fitted);
-    return fitted;
+    const fitted = parameter(resamplePositions(encoder, own, grid), "pos_embed");
+    return { "encoder.pos_embed": fitted };
   }
 
   async function features(images: Images): Promise<NdArray<"float32">> {
@@ -156,7 +166,7 @@ export function createTokenizer(
     const [h, w] = latentShape(height, width);
     const tokens = zeros([n, h * w, encoder.width]);
     const inputs = (start: number, end: number) => toPlanes(rows(images, start, end));
-    await featuring.run(encoderFor([h, w]), inputs, tokens);
+    await featuring.run(inputs, tokens, { fitted: positionsFor([h, w]) });
     return tokens;
   }
 
@@ -165,7 +175,7 @@ export function createTokenizer(
     const [h, w, d] = latentShape(height, width);
     const tokens = zeros([n, h * w, d]);
     const inputs = (start: number, end: number) => toPlanes(rows(images, start, end));
-    await encoding.run({ ...encoderFor([h, w]), ...adapterWeights }, inputs, tokens);
+    await encoding.run(inputs, tokens, { fitted: positionsFor([h, w]) });
     return { ...tokens, shape: [n, h, w, d] };
   }
 
@@ -176,7 +186,7 @@ export function createTokenizer(
       () => `latents: expected (N, h, w, ${latent}), got [${latents.shape}]`,
     );
     const planes = zeros([n, 3, h * stride, w * stride]);
-    await decoding.run(decoderWeights, (start, end) => rows(latents, start, end), planes);
+    await decoding.run((start, end) => rows(latents, start, end), planes);
     return toPixels(planes);
   }
 

@@ -150,10 +150,10 @@ export function concatRows<D extends DType>(arrays: readonly NdArray<D>[]): NdAr
 
 /** Any real dtype as float32; float32 arrays are returned as they are, others are converted to a new array. */
 export function toFloat32(array: NdArray): NdArray<"float32"> {
+  // before `data` is looked at, which may read a file
+  if (array.dtype === "float32") return array as NdArray<"float32">;
   const { dtype, data, shape } = array;
   switch (dtype) {
-    case "float32":
-      return array as NdArray<"float32">;
     case "float16":
       return ndarray(float16ToFloat32(data as Uint16Array), shape);
     case "bfloat16":

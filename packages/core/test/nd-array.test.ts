@@ -90,6 +90,13 @@ describe("rows", () => {
 
 test("every real dtype becomes float32; float32 itself is not copied", () => {
   expect(toFloat32(counting)).toBe(counting);
+  const unread = {
+    ...counting,
+    get data(): Float32Array {
+      throw new Error("read");
+    },
+  };
+  expect(toFloat32(unread)).toBe(unread);
   const one = { float16: 0x3c00, bfloat16: 0x3f80 };
   for (const dtype of dtypes) {
     const array = zeros([1], dtype);

@@ -123,6 +123,7 @@ describe("files", () => {
     const encoder = createEncoder(config, createRandom(0, "weights"));
     await saveEncoder(folder, encoder);
     const same = await loadEncoder(folder);
+    expect(same.parameters["norm.weight"]!.source).toBeDefined(); // mapped, not read
     expect(same.config).toEqual(config);
     expect(same.parameters).toEqual(encoder.parameters);
     await saveEncoder(folder, encoder, { dtype: "float16" });
