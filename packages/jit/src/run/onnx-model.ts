@@ -49,9 +49,6 @@ export async function loadOnnxModel(model: OnnxModel): Promise<LoadedModel> {
     extra: {
       session: {
         intra_op: { allow_spinning: "1", spin_duration_us: "20" },
-        // Without VNNI, sums of two products of uint8 and int8 do not fit where they are kept: such processors
-        // are to multiply uint8 by uint8.
-        x64quantprecision: "1",
         // Mapped weights are used where they lie; laid out anew, each would be copied.
         ...(folder && {
           model_external_initializers_file_folder_path: folder,
