@@ -106,7 +106,8 @@ function permutation(from: readonly number[], builder: OnnxBuilder): string {
 
 /**
  * dw. Copies of x shifted by each tap of the kernel, stacked as channels, against dy, summed over images and
- * pixels: one matrix product once the channels stand first.
+ * pixels: matrix products over pixels. Where the images are large beside dw, one product an image and the sum of
+ * them; otherwise one product for all, with the channels brought before the images.
  *
  * With stride 1 the shifts are shared between both sides: x gets the kw horizontal ones and dy the kh vertical
  * ones, kw + kh copies in place of kw * kh. Both lie in images of the same padded width, so that a shift is one
@@ -123,16 +124,19 @@ export const lowerWeightGradient: Lowering = (
   const [, , kh, kw] = dw!.shape as Image;
   const [top, left, bottom, right] = padding;
   const [ph, pw] = [h + top + bottom, w + left + right];
-  const source = pad(channelsFirst(x!, builder), padding, builder); // (C, N, ph, pw)
-  const slope = channelsFirst(dy!, builder); // (O, N, oh, ow)
+  const perImage = groups === 1 && 8 * kh * kw * o * c <= oh * ow * (kh * o + kw * c); // measured
+  const [batches, images] = perImage ? [n, 1] : [1, n];
+  const arranged = (value: string) => (perImage ? value : channelsFirst(value, builder));
+  const source = pad(arranged(x!), padding, builder); // (N, C, ph, pw) or (C, N, ph, pw)
+  const slope = arranged(dy!); // (N, O, oh, ow) or (O, N, oh, ow)
 
   if (stride === 1) {
     const [high, wide] = [dilation * (kh - 1), dilation * (kw - 1)];
-    const framed = pad(slope, [0, wide, high, 0], builder); // (O, N, ph, pw)
-    const pixels = n * ph * pw;
+    const framed = pad(slope, [0, wide, high, 0], builder); // ph by pw, like x
+    const pixels = images * ph * pw;
     return product(
-      delays(framed, { length: o * pixels, count: kh, step: dilation * pw }, builder),
-      delays(source, { length: c * pixels, count: kw, step: dilation }, builder),
+      delays(framed, { batches, length: o * pixels, count: kh, step: dilation * pw }, builder),
+      delays(source, { batches, length: c * pixels, count: kw, step: dilation }, builder),
       // The further x is delayed, the further left the tap.
       { rows: kh, columns: kw, pixels, tapAt: (i, j) => i * kw + kw - 1 - j },
     );
@@ -148,14 +152,14 @@ export const lowerWeightGradient: Lowering = (
       shifted.push(slice(source, [2, 3], [y0, x0], ends, builder, stride));
     }
   }
-  return product(slope, concat(shifted, builder), {
+  return product(slope, concat(shifted, perImage ? 1 : 0, builder), {
     rows: 1,
     columns: kh * kw,
-    pixels: n * oh * ow,
+    pixels: images * oh * ow,
     tapAt: (_, j) => j,
   });
 
-  /** The sum over pixels of (rows, O, pixels) times (columns, C, pixels), as (O, C / groups, kh, kw). */
+  /** The sum over pixels of (rows, O, pixels) times (columns, C, pixels), for each batch, as (O, C / groups, kh, kw). */
   function product(
     a: string,
     b: string,
@@ -173,16 +177,7 @@ export const lowerWeightGradient: Lowering = (
     },
   ): string {
     const [og, cg] = [o / groups, c / groups];
-    const tapsFirst =
-      groups === 1
-        ? builder.add("Gemm", [ofPixels(a, rows * o), ofPixels(b, columns * c)], { transB: 1 })
-        : builder.add(
-            "FusedMatMul",
-            [ofGroups(a, rows, og), ofGroups(b, columns, cg)],
-            { transB: 1 },
-            { domain: MICROSOFT },
-          );
-    const split = flatten(tapsFirst, [groups, rows, og, columns, cg], builder);
+    const split = flatten(tapsFirst(), [groups, rows, og, columns, cg], builder);
     const stacked = builder.add("Transpose", [split], { perm: [1, 3, 0, 2, 4] });
     const taps = Array.from({ length: rows * columns }, (_, i) =>
       tapAt(Math.floor(i / columns), i % columns),
@@ -195,9 +190,27 @@ export const lowerWeightGradient: Lowering = (
     );
     return flatten(ordered, dw!.shape, builder);
 
-    function ofPixels(x: string, count: number): string {
-      return flatten(x, [count, pixels], builder);
+    function tapsFirst(): string {
+      if (groups === 1 && batches === 1) {
+        const matrices = [
+          flatten(a, [rows * o, pixels], builder),
+          flatten(b, [columns * c, pixels], builder),
+        ];
+        return builder.add("Gemm", matrices, { transB: 1 });
+      }
+      const matrices =
+        groups === 1
+          ? [
+              flatten(a, [batches, rows * o, pixels], builder),
+              flatten(b, [batches, columns * c, pixels], builder),
+            ]
+          : [ofGroups(a, rows, og), ofGroups(b, columns, cg)];
+      const products = builder.add("FusedMatMul", matrices, { transB: 1 }, { domain: MICROSOFT });
+      return groups === 1
+        ? builder.add("ReduceSum", [products, builder.ints([0])], { keepdims: 0 })
+        : products;
     }
+
     function ofGroups(x: string, count: number, size: number): string {
       const parts = flatten(x, [count, groups, size, pixels], builder);
       const first = builder.add("Transpose", [parts], { perm: [1, 0, 2, 3] });
@@ -207,23 +220,30 @@ export const lowerWeightGradient: Lowering = (
 };
 
 /**
- * `count` copies of a whole tensor in a row, each delayed by `step` elements more than the one before:
- * copies with `step` zeros between them, read with the length of one.
+ * `count` copies of each batch in a row, each delayed by `step` elements more than the one before: copies with
+ * `step` zeros between them, read with the length of one.
  */
 function delays(
   x: string,
   {
+    batches,
     length,
     count,
     step,
-  }: { readonly length: number; readonly count: number; readonly step: number },
+  }: {
+    readonly batches: number;
+    readonly length: number;
+    readonly count: number;
+    readonly step: number;
+  },
   builder: OnnxBuilder,
 ): string {
   if (count === 1) return x;
-  const flat = flatten(x, [length], builder);
-  const gap = builder.add("Expand", [builder.scalar(0), builder.ints([step])]);
+  const flat = flatten(x, [batches, length], builder);
+  const gap = builder.add("Expand", [builder.scalar(0), builder.ints([batches, step])]);
   const parts = Array.from({ length: count - 1 }, () => [flat, gap]).flat();
-  return concat([...parts, slice(flat, [0], [0], [length - (count - 1) * step], builder)], builder);
+  const last = slice(flat, [1], [0], [length - (count - 1) * step], builder);
+  return concat([...parts, last], 1, builder);
 }
 
 function channelsFirst(x: string, builder: OnnxBuilder): string {
@@ -253,8 +273,8 @@ function slice(
   ]);
 }
 
-function concat(parts: readonly string[], builder: OnnxBuilder): string {
-  return parts.length === 1 ? parts[0]! : builder.add("Concat", parts, { axis: 0 });
+function concat(parts: readonly string[], axis: number, builder: OnnxBuilder): string {
+  return parts.length === 1 ? parts[0]! : builder.add("Concat", parts, { axis });
 }
 
 function flatten(x: string, shape: readonly number[], builder: OnnxBuilder): string {
