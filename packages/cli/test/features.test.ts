@@ -5,6 +5,7 @@ import { readSafetensors } from "@aligntok/checkpoint";
 import { createRandom, type Images, ndarray } from "@aligntok/core";
 import { createEncoder, saveEncoder, type VisionEncoder, vitModels } from "@aligntok/encoders";
 import { encodePng } from "@aligntok/image";
+import { engines } from "@aligntok/jit";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { pool } from "../src/commands/features.ts";
 import { aligntok } from "./command-line.ts";
@@ -66,6 +67,26 @@ test("tokens of a folder are those of the encoder, in the order of the paths", a
   expect(tokens).toHaveLength(wanted.length);
   const error = tokens.reduce((most, value, i) => Math.max(most, Math.abs(value - wanted[i]!)), 0);
   expect(error).toBeLessThan(1e-5);
+});
+
+test("--engine tensorflow computes the same where it is installed, and says what to install where it is not", async () => {
+  const out = join(folder, "tensorflow.npy");
+  const args = [join(folder, "photos"), "--out", out, "--engine", "tensorflow"];
+  const tensorflow = (await engines()).find(({ name }) => name === "tensorflow");
+  const { status, stderr } = await run(...args);
+  if (!tensorflow?.available) {
+    expect(status).toBe(1);
+    const line = stderr.trimEnd().split("\n").at(-1);
+    expect(line).toMatch(/^aligntok: engine tensorflow: .*npm install @tensorflow\/tfjs-node/);
+    return;
+  }
+  expect({ status, stderr }).toMatchObject({ status: 0 });
+  const bytes = await readFile(out);
+  const tokens = new Float32Array(bytes.buffer.slice(bytes.byteOffset + 128));
+  const wanted = (await encoder.features(images)).data;
+  expect(tokens).toHaveLength(wanted.length);
+  const error = tokens.reduce((most, value, i) => Math.max(most, Math.abs(value - wanted[i]!)), 0);
+  expect(error).toBeLessThan(1e-4);
 });
 
 test("safetensors keeps labels and names; --pool cls is the class token", async () => {
