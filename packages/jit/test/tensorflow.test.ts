@@ -75,6 +75,11 @@ describe.skipIf(noTensorFlow)("where it is installed", () => {
     });
   });
 
+  it("refuses options that it would not heed", async () => {
+    const attempt = compile((x: Tensor) => tf.neg(x), spec([1]), { engine, cache: "folder" });
+    await expect(attempt).rejects.toThrow(/^cache: expected engine onnxruntime, got tensorflow/);
+  });
+
   it("computes with every layout of memory that arrays come in", async () => {
     const step = await compile((x: Tensor) => tf.mul(x, 2), spec([3]), { engine });
     const memory = new Float32Array(64).map((_, i) => i);

@@ -14,6 +14,13 @@ export interface Prepared extends Program {
   readonly outputNames: Tree<string>;
 }
 
+/** Options that the other engines do not heed, and why they need not. */
+const onlyOnnxRuntime = {
+  worker: "this engine runs on the calling thread",
+  device: "tensorflow uses the GPU where tfjs-node-gpu is installed",
+  cache: "this engine keeps no optimised graphs",
+} as const;
+
 /**
  * Traces and optimises a function for the engine that the options name.
  *
@@ -25,18 +32,14 @@ export async function prepare(
   options: CompileOptions,
 ): Promise<Prepared> {
   refuseNesting();
-  const { worker, device, precision = "float32" } = options;
+  const { worker, device, cache, precision = "float32" } = options;
   const engine = await requireEngine(options.engine ?? "onnxruntime");
-  if (worker && engine !== "onnxruntime") {
+  const own = { worker: worker || undefined, device, cache };
+  for (const [name, reason] of Object.entries(onlyOnnxRuntime)) {
+    if (engine === "onnxruntime" || own[name as keyof typeof own] === undefined) continue;
     throw new AlignTokError(
       "unsupported",
-      `worker: expected engine onnxruntime, got ${engine}. leave worker out: this engine runs on the calling thread`,
-    );
-  }
-  if (device !== undefined && engine !== "onnxruntime") {
-    throw new AlignTokError(
-      "unsupported",
-      `device: expected engine onnxruntime, got ${engine}. leave device out: tensorflow uses the GPU where tfjs-node-gpu is installed`,
+      `${name}: expected engine onnxruntime, got ${engine}. leave ${name} out: ${reason}`,
     );
   }
   const source = { fn: fn as Program["fn"], inputs: joinInputs(inputSpec, options.bind) };
