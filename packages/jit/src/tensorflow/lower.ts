@@ -39,7 +39,7 @@ const constants: LoweringTable = {
 };
 
 /** Every operation that can be written for TensorFlow; primitives that are not here run as their reference. */
-export const lowerings: LoweringTable = {
+const lowerings: LoweringTable = {
   ...constants,
   ...elementwise,
   ...reductions,

@@ -7,7 +7,7 @@ import { createMessage, type Message } from "../protobuf.ts";
 export const TAG = "serve";
 
 /** The file of a SavedModel: one graph. It needs no folder of variables, for they are assigned after loading. */
-export function savedModel(graph: Message): Uint8Array {
+function savedModel(graph: Message): Uint8Array {
   const info = createMessage().string(4, TAG);
   const metaGraph = createMessage().message(1, info).message(2, graph);
   return createMessage().int(1, 1).message(2, metaGraph).finish();
