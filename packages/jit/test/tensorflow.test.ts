@@ -20,6 +20,11 @@ import {
 import { loadTensorFlow } from "../src/run/tensorflow-binding.ts";
 import { noTensorFlow } from "./engines-here.ts";
 
+// TypeScript knows it in browsers only.
+declare const WebAssembly: {
+  readonly Memory: new (pages: { initial: number }) => { readonly buffer: ArrayBuffer };
+};
+
 const engine = "tensorflow";
 
 afterEach(() => vi.unstubAllEnvs());
@@ -94,7 +99,10 @@ describe.skipIf(noTensorFlow)("where it is installed", () => {
 
   it("keeps bound weights as they were given, whatever becomes of the caller's arrays", async () => {
     const random = createRandom(0, "bound");
-    const weight = ndarray(random.normals(64 * 64), [64, 64]);
+    // Aligned to a page: such memory TensorFlow takes over as it is, without a copy of its own.
+    const memory = new Float32Array(new WebAssembly.Memory({ initial: 1 }).buffer, 0, 64 * 64);
+    memory.set(random.normals(64 * 64));
+    const weight = ndarray(memory, [64, 64]);
     const x = ndarray(random.normals(64), [1, 64]);
     const apply = ({ weight, x }: { weight: Tensor; x: Tensor }) => linear(x, weight);
     const step = await compile(apply, { x: spec([1, 64]) }, { engine, bind: { weight } });
