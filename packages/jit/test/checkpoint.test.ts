@@ -55,6 +55,23 @@ it("copies a region to before its backward pass, where it waits for the gradient
   expect(rewritten.nodes.some(({ region }) => region)).toBe(false);
 });
 
+it("waits for a gradient, not for a constant of it", () => {
+  const { graph } = trace(
+    (({ x }: Tensors) =>
+      valueAndGrad(
+        (x: Tensor) => tf.mean(checkpoint((x: Tensor) => tf.leakyRelu(tf.square(x), 0.1))(x)),
+        x,
+      )) as never,
+    inputs,
+  );
+  const constants = graph.nodes
+    .filter(({ op }) => op === "Fill" || op === "Constant")
+    .flatMap(({ outputs }) => outputs);
+  const waits = recompute(graph).nodes.filter(({ op }) => op === AFTER);
+  expect(waits.length).toBeGreaterThan(0);
+  for (const { inputs } of waits) expect(constants).not.toContain(inputs[1]);
+});
+
 it("leaves a graph without gradients alone", () => {
   const forward = trace(
     (({ x, weights }: Tensors) =>

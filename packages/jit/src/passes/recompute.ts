@@ -1,4 +1,4 @@
-import type { Graph, Node, Region, Value } from "../graph/graph.ts";
+import { CONSTANT, FILL, type Graph, type Node, type Region, type Value } from "../graph/graph.ts";
 
 /** A value, handed out once another one is there: `inputs` are both of them. */
 export const AFTER = "After";
@@ -36,10 +36,13 @@ function recomputeRegion(graph: Graph, region: Region): Graph {
   return { ...graph, nodes: [...before, ...copies.nodes, ...rest] };
 }
 
-/** The last value made among `nodes` that later ones take. */
+/** The last value computed among `nodes` that later ones take: a constant is there from the beginning. */
 function latestTaken(nodes: readonly Node[], later: readonly Node[]): Value | undefined {
   const taken = new Set(later.flatMap(({ inputs }) => inputs));
-  return nodes.flatMap(({ outputs }) => outputs).findLast((value) => taken.has(value));
+  return nodes
+    .filter(({ op }) => op !== FILL && op !== CONSTANT)
+    .flatMap(({ outputs }) => outputs)
+    .findLast((value) => taken.has(value) && value.dtype === "float32");
 }
 
 /** Nodes again, on inputs that wait for `arrived`. */

@@ -9,6 +9,18 @@ const channelAffine = definePrimitive("ChannelAffine", {
   inputs: ["x", "scale", "shift"], // (N, C, H, W), (N, C, 1, 1), (N, C, 1, 1)
   infer: ([x]) => ({ shape: x!.shape, dtype: "float32" }),
   reference: ({ x, scale, shift }) => tf.add(tf.mul(x!, scale!), shift!),
+  gradient: {
+    inputsToSave: ["x", "scale"],
+    gradFunc: (dy, saved) => {
+      const [x, scale] = saved as [Tensor, Tensor];
+      const d = dy as Tensor;
+      return {
+        x: () => tf.mul(d, scale),
+        scale: () => tf.sum(tf.mul(d, x), [2, 3], true),
+        shift: () => tf.sum(d, [2, 3], true),
+      };
+    },
+  },
 });
 
 export interface GroupNormOptions {
@@ -47,6 +59,7 @@ export function groupNorm(
   const [n, c, h, w] = x.shape as [number, number, number, number];
   const perGroup = [n, groups, c / groups];
   const perChannel = [n, c, 1, 1];
+  const size = (c / groups) * h * w;
   const ofGroups = (channels: Tensor) => tf.reshape(channels, [1, groups, c / groups]);
   const affine = (x: Tensor, scale: Tensor, shift: Tensor) =>
     channelAffine(
@@ -56,52 +69,44 @@ export function groupNorm(
 
   return tf.customGrad((...args: unknown[]) => {
     const [x, weight, bias, save] = args as [Tensor, Tensor, Tensor, tf.GradSaveFunc];
-    const grouped = tf.reshape(x, [n, groups, -1]);
-    const mean = tf.mean(grouped, 2, true); // (N, G, 1)
-    // The mean of squares needs no centred copy of the image; activations are near zero mean.
-    const size = grouped.shape[2]!;
-    const squares = tf.div(tf.sum(tf.square(grouped), 2, true), size);
-    const variance = tf.relu(tf.sub(squares, tf.square(mean)));
-    const inverse = tf.rsqrt(tf.add(variance, eps)); // (N, G, 1)
-    const scale = tf.mul(inverse, ofGroups(weight)); // (N, G, C/G)
-    const shift = tf.sub(ofGroups(bias), tf.mul(mean, scale)); // (N, G, C/G)
-    const u = affine(x, scale, shift);
-    const y = activated ? silu(u) : u;
-    save([x, weight, mean, inverse, scale, u, y]);
+    save([x, weight, bias]);
     return {
-      value: y,
-      gradFunc: (dy: Tensor, saved: Tensor[]) =>
-        gradient(dy, saved as [Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]),
+      value: forward(x, weight, bias).y,
+      gradFunc: (dy: Tensor, saved: Tensor[]) => gradient(dy, saved as [Tensor, Tensor, Tensor]),
     };
   })(x, weight, bias);
 
-  function gradient(
-    dy: Tensor,
-    [x, weight, mean, inverse, scale, u, y]: [
-      Tensor,
-      Tensor,
-      Tensor,
-      Tensor,
-      Tensor,
-      Tensor,
-      Tensor,
-    ],
-  ): Tensor[] {
+  function forward(x: Tensor, weight: Tensor, bias: Tensor) {
+    const grouped = tf.reshape(x, [n, groups, size]);
+    // Centred before it is squared: the mean of squares less the square of the mean loses all digits of a group
+    // whose mean is large beside its spread.
+    const middle = tf.sub(grouped, tf.mean(grouped, 2, true)); // (N, G, size)
+    const variance = tf.div(tf.sum(tf.square(middle), 2, true), size);
+    const inverse = tf.rsqrt(tf.add(variance, eps)); // (N, G, 1)
+    const scale = tf.mul(inverse, ofGroups(weight)); // (N, G, C/G)
+    const centred = tf.reshape(middle, x.shape);
+    const u = affine(centred, scale, tf.broadcastTo(ofGroups(bias), perGroup));
+    return { centred, inverse, scale, u, y: activated ? silu(u) : u };
+  }
+
+  function gradient(dy: Tensor, [x, weight, bias]: [Tensor, Tensor, Tensor]): Tensor[] {
+    // The same expressions again, which a compiled graph computes once: so they can be differentiated, too.
+    const { centred, inverse, scale, u, y } = forward(x, weight, bias);
     const du = activated ? tf.mul(dy, siluSlope(u, y)) : dy;
     const sum = tf.reshape(tf.sum(du, [2, 3]), perGroup);
     const rows = [n * c, 1, h * w];
-    const dot = tf.matMul(tf.reshape(du, rows), tf.reshape(x, rows), false, true);
-    // Sum over the pixels of du * normal, with normal = (x - mean) * inverse.
-    const sumNormal = tf.mul(tf.sub(tf.reshape(dot, perGroup), tf.mul(sum, mean)), inverse);
+    const dot = tf.matMul(tf.reshape(du, rows), tf.reshape(centred, rows), false, true);
+    // Sum over the pixels of du * normal, with normal = centred * inverse.
+    const sumNormal = tf.mul(tf.reshape(dot, perGroup), inverse);
     // dx = scale du - inverse (m1 + normal m2), with m1 and m2 the group means of du w and du w normal.
-    const count = (c / groups) * h * w;
-    const m1 = tf.div(tf.sum(tf.mul(sum, ofGroups(weight)), 2, true), count);
-    const m2 = tf.div(tf.sum(tf.mul(sumNormal, ofGroups(weight)), 2, true), count);
+    const m1 = tf.div(tf.sum(tf.mul(sum, ofGroups(weight)), 2, true), size);
+    const m2 = tf.div(tf.sum(tf.mul(sumNormal, ofGroups(weight)), 2, true), size);
     const slope = tf.neg(tf.mul(tf.square(inverse), m2));
-    const offset = tf.neg(tf.add(tf.mul(slope, mean), tf.mul(inverse, m1))); // (N, G, 1)
+    const offset = tf.neg(tf.mul(inverse, m1)); // (N, G, 1)
     const spread = (group: Tensor) => tf.broadcastTo(group, perGroup);
+    const rest = affine(centred, spread(slope), spread(offset));
     return [
-      tf.add(tf.mul(du, tf.reshape(scale, perChannel)), affine(x, spread(slope), spread(offset))),
+      tf.add(tf.mul(du, tf.reshape(scale, perChannel)), rest),
       tf.reshape(tf.sum(sumNormal, 0), [c]),
       tf.reshape(tf.sum(sum, 0), [c]),
     ];
