@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import {
   mkdtemp,
   readdir,
@@ -24,6 +25,7 @@ import {
   spec,
   valueAndGrad,
 } from "../src/index.ts";
+import { createCached } from "../src/run/onnx-cache.ts";
 
 let cache: string;
 beforeEach(async () => {
@@ -127,6 +129,63 @@ it("drops what was used least recently, and only its own", async () => {
   expect(names).toHaveLength(2);
   expect(names).toContain("notes.onnx");
   expect(names).not.toContain("0".repeat(64));
+});
+
+/** Compiles a graph of `given` bytes, which a stand-in for ONNX Runtime optimises to `made` bytes. */
+async function load(given: number, made: number, channelBlock = 16) {
+  const written: string[] = [];
+  await createCached(
+    async (_, { optimizedModelFilePath: path }) => {
+      if (path) {
+        written.push(path);
+        await writeFile(path, "");
+        await truncate(path, made); // sparse
+      }
+      return {} as never;
+    },
+    new Uint8Array(given),
+    {},
+    { folder: cache, version: "1", channelBlock },
+  );
+  return written;
+}
+const MB = 2 ** 20;
+
+it("does not keep what takes more than a quarter of the room, nor drops anything for it", async () => {
+  await load(1, 1);
+  const old = join(cache, `${"0".repeat(64)}.onnx`);
+  await writeFile(old, "");
+  await truncate(old, 250 * MB); // sparse
+  await utimes(old, 1, 1);
+  const before = await readdir(cache);
+  expect(before).toHaveLength(2);
+  expect(await load(2, 65 * MB)).toHaveLength(1);
+  expect(await readdir(cache)).toEqual(before);
+  expect(await load(65 * MB, 65 * MB)).toEqual([]); // weights within: not even written
+  expect(await readdir(cache)).toEqual(before);
+  await load(3, 30 * MB);
+  expect(await readdir(cache)).toHaveLength(2);
+  expect(await readdir(cache)).not.toContain("0".repeat(64));
+});
+
+it("removes drafts of processes that were killed, not those under way", async () => {
+  const [left, fresh] = [randomUUID(), randomUUID()].map((name) => `${name}.tmp`);
+  for (const name of [left!, fresh!, "notes.tmp"]) await writeFile(join(cache, name), "");
+  for (const name of [left!, "notes.tmp"]) {
+    const hoursAgo = new Date(Date.now() - 2 * 3600e3);
+    await utimes(join(cache, name), hoursAgo, hoursAgo);
+  }
+  await load(1, 1);
+  const names = await readdir(cache);
+  expect(names).toHaveLength(3);
+  expect(names).toEqual(expect.arrayContaining([fresh, "notes.tmp"]));
+});
+
+it("keeps an entry for each kind of processor", async () => {
+  expect(await load(1, 1, 16)).toHaveLength(1);
+  expect(await load(1, 1, 16)).toHaveLength(0);
+  expect(await load(1, 1, 8)).toHaveLength(1);
+  expect(await readdir(cache)).toHaveLength(2);
 });
 
 it("names a folder that cannot be written, and graphs that are refused", async () => {

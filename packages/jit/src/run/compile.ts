@@ -109,7 +109,10 @@ export async function compile<S, Out, Bound extends BoundInputs = NoInputs>(
     dispose() {
       if (disposed) return;
       disposed = true;
-      void turns.idle().then(() => session.dispose());
+      void turns
+        .idle()
+        .then(session.dispose)
+        .catch(() => {}); // see Session.dispose
     },
   };
 }

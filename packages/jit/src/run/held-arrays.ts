@@ -5,7 +5,7 @@ import type { NdArray } from "@aligntok/core";
  * where their memory is.
  */
 export interface HeldArrays {
-  /** The number of each array there, and copies of those that it does not hold yet. */
+  /** The number of each array there, and copies of those that it does not hold yet. Nothing is held where it throws. */
   hold(arrays: ReadonlyMap<string, NdArray>): {
     readonly numbers: ReadonlyMap<string, number>;
     readonly copies: ReadonlyMap<number, NdArray>;
@@ -35,15 +35,19 @@ export function createHeldArrays(): HeldArrays {
 
   return {
     hold(arrays) {
-      const numbers = new Map<string, number>();
+      const entries = Array.from(arrays, ([name, array]) => ({
+        name,
+        array,
+        entry: entryOf(array),
+      }));
       const copies = new Map<number, NdArray>();
-      for (const [name, array] of arrays) {
-        const entry = entryOf(array);
-        numbers.set(name, entry.number);
-        // a copy in memory of its own, which can be handed over
-        if (entry.holders++ === 0) copies.set(entry.number, { ...array, data: array.data.slice() });
+      for (const { array, entry } of entries) {
+        if (entry.holders > 0 || copies.has(entry.number)) continue;
+        // a copy in memory of its own, which can be handed over; there may be no room for it
+        copies.set(entry.number, { ...array, data: array.data.slice() });
       }
-      return { numbers, copies };
+      for (const { entry } of entries) entry.holders++;
+      return { numbers: new Map(entries.map(({ name, entry }) => [name, entry.number])), copies };
     },
     release(arrays) {
       const entries = [...arrays.values()].map(entryOf);

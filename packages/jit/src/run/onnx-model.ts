@@ -6,7 +6,7 @@ import type { NdArray } from "@aligntok/core";
 import type { InferenceSession, Tensor } from "onnxruntime-node";
 import type { Value } from "../graph/graph.ts";
 import type { DeviceName } from "./devices.ts";
-import { createCached } from "./onnx-cache.ts";
+import { createCached, type GraphCache } from "./onnx-cache.ts";
 
 export interface OnnxModel {
   /** The bytes of the ONNX file. */
@@ -18,8 +18,8 @@ export interface OnnxModel {
   readonly outputs: readonly { readonly name: string; readonly value: Value }[];
   readonly threads: number;
   readonly device: DeviceName;
-  /** Folder of optimised graphs. */
-  readonly cache?: string | undefined;
+  /** Where optimised graphs are kept. */
+  readonly cache?: Omit<GraphCache, "version"> | undefined;
 }
 
 export interface LoadedModel {
@@ -66,7 +66,7 @@ export async function loadOnnxModel(model: OnnxModel): Promise<LoadedModel> {
   const session =
     cache && !folder
       ? await createCached(create, bytes, options, {
-          folder: cache,
+          ...cache,
           version: String(ort.env.versions.node),
         })
       : await create(bytes, options);

@@ -26,8 +26,9 @@ export async function createOnnxSession(
       array && !mapped?.ranges.has(name) ? [[name, array]] : [],
     ),
   );
+  const block = await channelBlock();
   const bytes = lowerToOnnx(graph, {
-    channelBlock: device === "cpu" ? await channelBlock() : 0,
+    channelBlock: device === "cpu" ? block : 0,
     external: mapped?.ranges,
   });
   const model = {
@@ -37,7 +38,8 @@ export async function createOnnxSession(
     outputs,
     threads,
     device,
-    cache: mapped ? undefined : cache, // the optimised graph would hold the weights themselves
+    // the optimised graph would hold mapped weights themselves
+    cache: mapped || cache === undefined ? undefined : { folder: cache, channelBlock: block },
   };
   const session = await load(model, worker ? free : undefined);
   return {
@@ -75,7 +77,7 @@ async function load(
   try {
     if (workerInputs) return await createWorkerSession(model, workerInputs);
     const { run, release } = await loadOnnxModel(model);
-    return { run, dispose: () => void release() };
+    return { run, dispose: () => void release().catch(() => {}) }; // see Session.dispose
   } catch (error) {
     throw explainLoad(error);
   }

@@ -21,7 +21,10 @@ export interface Session {
     into: ReadonlyMap<string, NdArray>,
     signal?: AbortSignal,
   ): Promise<ReadonlyMap<string, NdArray>>;
-  /** Called once, and never while a run is under way. */
+  /**
+   * Called once, and never while a run is under way. What it throws is dropped: the caller has its results and has
+   * gone on, so nobody could act on it, and an error that nobody catches would end the process. What is lost is memory.
+   */
   dispose(): void;
 }
 
@@ -45,7 +48,7 @@ export interface SessionOptions {
   /**
    * A folder in which ONNX Runtime's optimised graphs are kept, so that the next process loads them in a quarter of
    * the time. Processes may share it; up to 256 MB of what was used last stay. A graph with weights that are mapped
-   * from a file is not kept. @default none
+   * from a file, or of more than 64 MB, is not kept. @default none
    */
   readonly cache?: string;
 }

@@ -102,7 +102,10 @@ export async function compileStateful<State, S, Out, Bound extends BoundInputs =
     dispose() {
       if (disposed) return;
       disposed = true;
-      void turns.idle().then(() => session.dispose());
+      void turns
+        .idle()
+        .then(session.dispose)
+        .catch(() => {}); // see Session.dispose
     },
   };
 }

@@ -27,6 +27,15 @@ export async function createWorkerSession(
   /** Settles when the thread is done with this model, whether or not anybody waits for the result. */
   let work: Promise<unknown> = Promise.resolve();
 
+  function holdOrLeave(): ReturnType<typeof thread.arrays.hold> {
+    try {
+      return thread.arrays.hold(bound);
+    } catch (error) {
+      leaveThread(thread);
+      throw error;
+    }
+  }
+
   function leave(): void {
     void work
       .then(() => thread.ask({ task: "release", model, arrays: thread.arrays.release(bound) }))
@@ -61,8 +70,8 @@ export async function createWorkerSession(
     return new Map([...result.made, ...into]);
   }
 
+  const { numbers, copies } = holdOrLeave();
   try {
-    const { numbers, copies } = thread.arrays.hold(bound);
     const task = { task: "load", model, onnx, bound: numbers, arrays: copies } as const;
     await thread.ask(
       task,
