@@ -197,12 +197,14 @@ it("takes bound arrays again that could not be copied for the thread the first t
   const [a, b] = [array(1, 2), array(3, 4)];
   const add = ({ a, b, x }: { a: Tensor; b: Tensor; x: Tensor }) => tf.add(tf.add(a, b), x);
   const bind = () => compile(add, { x: spec([2]) }, { worker, bind: { a, b } });
-  b.data.slice = () => {
+  const other = await compile(tf.neg, spec([1]), { worker }); // the thread stays
+  a.data.slice = () => {
     throw new RangeError("Array buffer allocation failed");
   };
   await expect(bind()).rejects.toMatchObject({ code: "out-of-memory" });
-  Reflect.deleteProperty(b.data, "slice");
+  Reflect.deleteProperty(a.data, "slice");
   const compiled = await bind();
   expect([...(await compiled.run({ x: array(10, 10) })).data]).toEqual([14, 16]);
   compiled.dispose();
+  other.dispose();
 });
