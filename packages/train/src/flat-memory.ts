@@ -3,17 +3,23 @@
  *
  * A WebAssembly loop sees one memory only. So the arrays of one training (parameters, gradients, moments,
  * averages) are taken from one memory, side by side. Arrays from elsewhere pass through a window of that
- * memory in blocks: the same loop in the same order, hence the same bits, at less than half the speed.
+ * memory in blocks: the same loop in the same order, hence the same bits, at less than half the speed. So do arrays
+ * for which no memory is to be had: each takes gigabytes of addresses, which limits (`ulimit -v`) may deny.
  */
+import { AlignTokError } from "@aligntok/core";
 import { type LoopName, loops } from "./loops.ts";
 import { buildModule } from "./simd.ts";
 
 /** What is used of it here; Node's types have only its name. */
 declare const WebAssembly: {
-  readonly Memory: new (options: { initial: number }) => { readonly buffer: ArrayBuffer };
+  readonly Memory: new (options: { initial: number }) => Memory;
   readonly Module: new (bytes: Uint8Array) => object;
   readonly Instance: new (module: object, imports: object) => { readonly exports: unknown };
 };
+
+interface Memory {
+  readonly buffer: ArrayBuffer;
+}
 
 interface FlatMemory {
   readonly loops: Readonly<Record<LoopName, (...numbers: readonly number[]) => number>>;
@@ -26,7 +32,10 @@ interface FlatMemory {
   used: number;
 }
 
-/** Parameters, gradients, a sum of gradients, two moments and an average. Memory that is never used costs nothing. */
+/**
+ * Parameters, gradients, a sum of gradients, two moments and an average. What of them is never used takes addresses
+ * only: on Linux, where this was measured, a page is provided when it is first touched.
+ */
 const SLOTS = 6;
 /** Below this, copies through the window stay in the cache, and a memory of its own is not worth its pages. */
 const SMALLEST = 1 << 16;
@@ -46,7 +55,9 @@ export function allocateFlat(length: number): Float32Array<ArrayBuffer> {
   const stride = Math.ceil((4 * length) / PAGE) * PAGE;
   const slots = Math.min(SLOTS, Math.floor((LIMIT - SLOTS_AT) / stride));
   if (length < SMALLEST || slots < 1) return new Float32Array(length);
-  return takeSlot(createMemory(stride, slots), length);
+  const memory = reserve(stride * slots);
+  if (memory instanceof RangeError) return new Float32Array(length);
+  return takeSlot(createMemory(memory, { stride, slots }), length);
 }
 
 /** Zeros of the same length, in the same memory while it has room. */
@@ -60,10 +71,30 @@ function takeSlot(memory: FlatMemory, length: number): Float32Array<ArrayBuffer>
   return new Float32Array(memory.buffer, SLOTS_AT + memory.stride * memory.used++, length);
 }
 
-function createMemory(stride: number, slots: number): FlatMemory {
-  const memory = new WebAssembly.Memory({
-    initial: Math.ceil((SLOTS_AT + stride * slots) / PAGE),
-  });
+/** A memory of a window and these bytes, or why there is none. */
+function reserve(bytes: number): Memory | RangeError {
+  try {
+    return new WebAssembly.Memory({ initial: Math.ceil((SLOTS_AT + bytes) / PAGE) });
+  } catch (error) {
+    if (error instanceof RangeError) return error;
+    throw error;
+  }
+}
+
+function createWindow(): FlatMemory {
+  const memory = reserve(0);
+  if (!(memory instanceof RangeError)) return createMemory(memory, { stride: 0, slots: 0 });
+  throw new AlignTokError(
+    "out-of-memory",
+    `optimizer: expected 10 GiB of addresses for a WebAssembly memory, got ${memory.message}. raise the limit of addresses (ulimit -v)`,
+    { cause: memory },
+  );
+}
+
+function createMemory(
+  memory: Memory,
+  { stride, slots }: { readonly stride: number; readonly slots: number },
+): FlatMemory {
   module ??= new WebAssembly.Module(buildModule(loops));
   const { exports } = new WebAssembly.Instance(module, { env: { memory } });
   const created: FlatMemory = {
@@ -98,7 +129,7 @@ export function runLoop(
   } = {},
 ): number {
   const home = arrays.find(({ buffer }) => memories.has(buffer));
-  if (!home) windowOnly ??= createMemory(0, 0);
+  if (!home) windowOnly ??= createWindow();
   const memory = home ? memories.get(home.buffer)! : windowOnly!;
   const loop = memory.loops[name];
   const isHome = ({ buffer }: Float32Array) => buffer === memory.buffer;
