@@ -66,15 +66,3 @@ export function patchEmbed(
   ]); // (N, T, C*p*p)
   return linearKernel(patches, flatWeight, params[`${name}.bias`]); // (N, T, D)
 }
-
-/** Channels to space in PyTorch's order: `(N, C*r*r, H, W)` to `(N, C, H*r, W*r)` (Shi et al., 2016). */
-export function pixelShuffle(x: Tensor, factor: number): Tensor {
-  const [n, channels, height, width] = x.shape as [number, number, number, number];
-  const c = channels / factor ** 2;
-  check(
-    Number.isInteger(c),
-    () => `pixelShuffle: expected a multiple of ${factor ** 2} channels, got ${channels}`,
-  );
-  const split = reshape(x, [n, c, factor, factor, height, width]);
-  return reshape(transpose(split, [0, 1, 4, 2, 5, 3]), [n, c, height * factor, width * factor]);
-}

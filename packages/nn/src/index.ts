@@ -1,9 +1,9 @@
+export { pixelShuffle } from "@aligntok/jit";
 export { type SelfAttentionOptions, selfAttention } from "./attention.ts";
 export {
   type Conv2dOptions,
   conv2d,
   patchEmbed,
-  pixelShuffle,
   upsampleConv2d,
 } from "./convolution.ts";
 export { sincosPositions, type TimestepEmbeddingOptions, timestepEmbedding } from "./embedding.ts";

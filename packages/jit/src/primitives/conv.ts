@@ -3,6 +3,7 @@ import { check } from "@aligntok/core";
 import type { Tensor, Tensor4D } from "@tensorflow/tfjs-core";
 import * as tf from "@tensorflow/tfjs-core";
 import type { Attributes } from "../graph/graph.ts";
+import { pixelUnshuffle } from "./pixel-shuffle.ts";
 import { definePrimitive } from "./primitive.ts";
 
 export interface Conv2dOptions {
@@ -209,7 +210,7 @@ const convolveWeightGradient: typeof convolve = definePrimitive("Conv2dWeightGra
   },
 });
 
-const sidesOf = (padding: NonNullable<Conv2dOptions["padding"]>) =>
+const sidesOf = (padding: NonNullable<Conv2dOptions["padding"]>): ConvAttributes["padding"] =>
   typeof padding === "number" ? [padding, padding, padding, padding] : [...padding];
 
 /**
@@ -234,7 +235,40 @@ export function conv2d(x: Tensor, weight: Tensor, options: Conv2dOptions = {}): 
     () => `conv2d: expected bias [${weight.shape[0]}], got [${bias?.shape}]`,
   );
   const attributes = { stride, padding: sidesOf(padding), dilation, groups };
-  return convolve({ x, weight, bias }, attributes)[0]!;
+  const dense = groups === 1 && dilation === 1 ? withoutStride(x, weight, attributes) : undefined;
+  if (!dense) return convolve({ x, weight, bias }, attributes)[0]!;
+  const plain = { stride: 1, padding: [...none, ...none], dilation, groups };
+  return convolve({ ...dense, bias }, plain)[0]!;
+}
+
+/**
+ * A strided convolution whose kernel is a multiple of the stride, such as 4x4 with stride 2, as one without stride
+ * on an image with `stride` by `stride` pixels as channels. The same products, but the gradients need neither a
+ * transposed convolution nor strided copies. Undefined where the kernel does not fit.
+ */
+function withoutStride(
+  x: Tensor,
+  weight: Tensor,
+  attributes: ConvAttributes,
+): { x: Tensor; weight: Tensor } | undefined {
+  const { stride, padding } = attributes;
+  const [o, c, kh, kw] = weight.shape as [number, number, number, number];
+  if (stride === 1 || kh % stride !== 0 || kw % stride !== 0) return undefined;
+  const [top, left, bottom, right] = padding;
+  const [n, , h, w] = x.shape as [number, number, number, number];
+  // What the windows reach: less than the padded image where the last of them does not fit.
+  const reach = (size: number, kernel: number, pads: number) =>
+    (outputSize(size, kernel, pads, attributes) - 1) * stride + kernel;
+  const [rows, columns] = [reach(h, kh, top + bottom), reach(w, kw, left + right)];
+  if (rows < kh || columns < kw) return undefined; // no window fits, which the kernel refuses
+  const used = tf.slice(padSpace(x, padding), [0, 0, 0, 0], [n, c, rows, columns]);
+  const taps = [kh / stride, kw / stride] as const;
+  const split = tf.reshape(weight, [o, c, taps[0], stride, taps[1], stride]);
+  const kernels = tf.transpose(split, [0, 1, 3, 5, 2, 4]); // (O, C, s, s, kh / s, kw / s)
+  return {
+    x: pixelUnshuffle(used, stride),
+    weight: tf.reshape(kernels, [o, c * stride ** 2, ...taps]),
+  };
 }
 
 /**
@@ -267,7 +301,7 @@ export function convTranspose2d(
     !bias || bias.shape.join() === String(outputs),
     () => `convTranspose2d: expected bias [${outputs}], got [${bias?.shape}]`,
   );
-  const sides = sidesOf(padding) as [number, number, number, number];
+  const sides = sidesOf(padding);
   const size = [2, 3].map(
     (axis, i) =>
       (x.shape[axis]! - 1) * stride -

@@ -10,6 +10,7 @@ export { type CrossEntropyOptions, crossEntropy } from "./cross-entropy.ts";
 export { type GroupNormOptions, groupNorm } from "./group-norm.ts";
 export { linear } from "./linear.ts";
 export { layerNorm, rmsNorm } from "./norm.ts";
+export { pixelShuffle, pixelUnshuffle } from "./pixel-shuffle.ts";
 export {
   type AveragePoolOptions,
   averagePool2d,

@@ -2,11 +2,11 @@ import { check } from "@aligntok/core";
 import type { Tensor } from "@tensorflow/tfjs-core";
 import * as tf from "@tensorflow/tfjs-core";
 import { conv2d } from "./conv.ts";
+import { pixelShuffle } from "./pixel-shuffle.ts";
 
 /**
  * Which of the three taps of a kernel fall on each of the two source pixels, in one dimension: [p, k, tap].
- * An output pixel of the upsampled image and its neighbours lie on two source pixels: an even one (p = 1, see
- * `interleave`) has its left neighbour on the first and the rest on the second, an odd one (p = 0) the reverse.
+ * An output pixel of the upsampled image and its neighbours lie on two source pixels: an even one (p = 1, see below) has its left neighbour on the first and the rest on the second, an odd one (p = 0) the reverse.
  */
 const taps = [
   [
@@ -56,18 +56,8 @@ export function upsampleConv2d(x: Tensor, weight: Tensor, bias?: Tensor): Tensor
     padding: 1,
     bias: bias && tf.reshape(tf.broadcastTo(tf.reshape(bias, [o, 1]), [o, 4]), [4 * o]),
   });
-  return interleave(phases); // (N, 4 O, H + 1, W + 1) to (N, O, 2H, 2W)
-}
-
-/**
- * Puts phases (p, q) at rows 2y + p and columns 2x + q, then takes off a frame of one pixel: that is why an even
- * pixel of the result is of phase 1. In two transpositions that each move whole runs of memory.
- */
-function interleave(phases: Tensor): Tensor {
-  const [n, channels, h, w] = phases.shape as [number, number, number, number];
-  const o = channels / 4;
-  const columns = tf.transpose(tf.reshape(phases, [n * o * 2, 2, h * w]), [0, 2, 1]); // (N O p, y x, q)
-  const rows = tf.transpose(tf.reshape(columns, [n * o, 2, h, 2 * w]), [0, 2, 1, 3]); // (N O, y, p, x q)
-  const framed = tf.reshape(rows, [n, o, 2 * h, 2 * w]);
-  return tf.slice(framed, [0, 0, 1, 1], [n, o, 2 * h - 2, 2 * w - 2]);
+  // Phases (p, q) at rows 2y + p and columns 2x + q, less a frame of one pixel: an even pixel is of phase 1.
+  const [n, , h, w] = x.shape as [number, number, number, number];
+  const framed = pixelShuffle(phases, 2); // (N, 4 O, H + 1, W + 1) to (N, O, 2H + 2, 2W + 2)
+  return tf.slice(framed, [0, 0, 1, 1], [n, o, 2 * h, 2 * w]);
 }
