@@ -162,6 +162,20 @@ it("refuses engines that do not exist", async () => {
   );
 });
 
+it.each(["onnxruntime", "tensorflow", "reference"] as const)(
+  "refuses numbers of threads that there cannot be: %s",
+  async (engine) => {
+    for (const threads of [0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY]) {
+      await expect(compile((x: Tensor) => x, spec([1]), { engine, threads })).rejects.toMatchObject(
+        {
+          code: "bad-input",
+          message: `threads: expected a whole number of at least 1, got ${threads}`,
+        },
+      );
+    }
+  },
+);
+
 it("accepts records without prototype, and no other objects", async () => {
   const inputs = Object.assign(Object.create(null), { x: array(1, 2, 3) });
   expect((await double.run(inputs)).y).toEqual(array(2, 4, 6));

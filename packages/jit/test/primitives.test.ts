@@ -117,6 +117,48 @@ function expectClose(actual: NdArray<"float32">, expected: Stored): void {
   expect(errors.every((error) => error < 1e-5)).toBe(true);
 }
 
+/** Softmax cross-entropy in doubles, its mean and the gradient: from the definition, with `[row][class]` lists. */
+function crossEntropyOf(logits: readonly number[][], classes: readonly number[]) {
+  const rows = logits.map((row, i) => {
+    const total = row.reduce((sum, x) => sum + Math.exp(x), 0);
+    const target = row[classes[i]!];
+    if (target === undefined) return { loss: 0, slopes: row.map(() => 0) };
+    const slopes = row.map((x, j) => Math.exp(x) / total - Number(j === classes[i]));
+    return { loss: Math.log(total) - target, slopes };
+  });
+  return {
+    loss: rows.reduce((sum, { loss }) => sum + loss, 0) / rows.length,
+    slopes: rows.flatMap(({ slopes }) => slopes.map((slope) => slope / rows.length)),
+  };
+}
+
+it.each([...compiledEngines, "reference" as const])(
+  "crossEntropy leaves out hidden classes, and rows of a class that there is not: %s",
+  async (engine) => {
+    const hidden = Number.NEGATIVE_INFINITY;
+    const logits = [
+      [0.5, hidden, -1.2],
+      [2, 0.3, hidden],
+      [0.1, 0.2, 0.3],
+      [1, hidden, 2],
+      [-1, 0, 4],
+    ];
+    const classes = [2, 0, -1, 3, -4];
+    const x = ndarray(Float32Array.from(logits.flat()), [5, 3]);
+    const target = ndarray(Int32Array.from(classes), [5], "int32");
+    const step = await compile(
+      ({ x, target }) => valueAndGrad((x: tf.Tensor) => crossEntropy(x, target), x),
+      specOf({ x, target }),
+      { engine, threads: 1 },
+    );
+    const { value, gradients } = await step.run({ x, target });
+    step.dispose();
+    const { loss, slopes } = crossEntropyOf(logits, classes);
+    expectClose(value, { shape: [], data: [loss] });
+    expectClose(gradients, { shape: [5, 3], data: slopes });
+  },
+);
+
 /** Primitives whose gradient is made of primitives. */
 const twice: Readonly<Record<string, (x: tf.Tensor) => tf.Tensor>> = {
   gelu: (x) => gelu(x),

@@ -58,6 +58,22 @@ it("stops gradients where told", async () => {
   expect(values(result.gradients)).toEqual([1, 2, 3]);
 });
 
+it("gives no slope to whole numbers, nor through them", async () => {
+  const result = await evaluate(({ x, y }) =>
+    valueAndGrad(
+      ({ x, n }: { x: Tensor; n: Tensor }) => {
+        const steps = tf.cast(tf.cast(tf.mul(x, 1.5), "int32"), "float32");
+        const signs = tf.cast(tf.cast(x, "bool"), "float32");
+        return tf.sum(tf.mul(tf.add(tf.add(steps, signs), x), tf.cast(n, "float32")));
+      },
+      { x, n: tf.cast(y, "int32") },
+    ),
+  );
+  expect(values(result.value)).toEqual([3 * 4 + 6 * 5 + 8 * 6]);
+  expect(values(result.gradients.x)).toEqual([4, 5, 6]);
+  expect(values(result.gradients.n)).toEqual([0, 0, 0]);
+});
+
 it("differentiates a gradient", async () => {
   const result = await evaluate(({ x }) =>
     valueAndGrad((x: Tensor) => {

@@ -10,7 +10,11 @@ import * as tf from "@tensorflow/tfjs-core";
 
 /** Sums a gradient over the dimensions in which its input was broadcast. */
 export function unbroadcast(dy: Tensor, shape: readonly number[]): Tensor {
-  const axes = tf.broadcast_util.getReductionAxes([...shape], dy.shape);
+  // Not tfjs's getReductionAxes, which takes a dimension of 1 that became 0 for one that was not broadcast.
+  const leading = dy.rank - shape.length;
+  const axes = dy.shape.flatMap((n, i) =>
+    i < leading || (shape[i - leading] === 1 && n !== 1) ? [i] : [],
+  );
   const summed = axes.length > 0 ? tf.sum(dy, axes) : dy;
   // A new tensor in any case: tfjs disposes of gradients that it has added up, and dy may be in use elsewhere.
   return tf.reshape(summed, [...shape]);
@@ -91,7 +95,10 @@ fromInput("ClipByValue", (dy, x, { clipValueMin, clipValueMax }) =>
 for (const name of ["Ceil", "Floor", "Round", "Sign", "Step"]) {
   fromInput(name, (dy) => tf.zerosLike(dy));
 }
-fromInput("Cast", (dy) => tf.cast(dy, "float32"));
+// Whole numbers and truth values have no slope, on either side of it.
+fromInput("Cast", (dy, x, { dtype }) =>
+  x.dtype === "float32" && (dtype as unknown) === "float32" ? tf.clone(dy) : tf.zeros(x.shape),
+);
 
 function binary(
   kernelName: string,

@@ -13,12 +13,17 @@ function keepDims(dy: Tensor, x: Tensor, axes: readonly number[]): Tensor {
   );
 }
 
+/** dy for every element that was reduced to it; tfjs's broadcastTo leaves 1 where the length is 0. */
+function repeat(dy: Tensor, x: Tensor, axes: readonly number[]): Tensor {
+  return x.size === 0 ? tf.zeros(x.shape) : tf.broadcastTo(keepDims(dy, x, axes), x.shape);
+}
+
 tf.registerGradient({
   kernelName: "Sum",
   inputsToSave: ["x"],
   gradFunc: (dy, saved, { axis }) => {
     const x = saved[0]!;
-    return { x: () => tf.broadcastTo(keepDims(dy as Tensor, x, axesOf(axis, x)), x.shape) };
+    return { x: () => repeat(dy as Tensor, x, axesOf(axis, x)) };
   },
 });
 
@@ -29,9 +34,7 @@ tf.registerGradient({
     const x = saved[0]!;
     const axes = axesOf(axis, x);
     const count = axes.reduce((product, i) => product * x.shape[i]!, 1);
-    return {
-      x: () => tf.broadcastTo(keepDims(tf.div(dy as Tensor, count), x, axes), x.shape),
-    };
+    return { x: () => repeat(tf.div(dy as Tensor, count), x, axes) };
   },
 });
 

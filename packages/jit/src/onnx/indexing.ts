@@ -27,7 +27,12 @@ export const indexing: LoweringTable = {
       shape: [2],
       dtype: "float32",
     });
-    const wide = builder.add("Cast", [indices], { to: elementTypes.int64 });
+    // ONNX counts negative indices from the end; tfjs has no such class, and neither has `depth`.
+    const wide = builder.add("Where", [
+      builder.add("Less", [indices, builder.scalar(0, "int32")]),
+      builder.ints([depth]),
+      builder.add("Cast", [indices], { to: elementTypes.int64 }),
+    ]);
     // It takes no scalar.
     const scalar = inputs[0]!.shape.length === 0;
     const vector = scalar ? builder.add("Reshape", [wide, builder.ints([1])]) : wide;

@@ -38,9 +38,9 @@ export function fuse(graph: Graph): Graph {
 
 type Only = (value: Value | undefined, op: string) => Node | undefined;
 
-/** (a b) * number: matrix products scale for free. */
+/** (a b) * number: matrix products of float32 scale for free. */
 function scaledProduct(node: Node, only: Only, producers: Map<Value, Node>): Node | undefined {
-  if (node.op !== "Multiply") return undefined;
+  if (node.op !== "Multiply" || node.outputs[0]!.dtype !== "float32") return undefined;
   for (const [x, factor] of [node.inputs, node.inputs.toReversed()]) {
     const fill = factor && producers.get(factor);
     const product = only(x, "BatchMatMul");

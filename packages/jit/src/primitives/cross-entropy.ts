@@ -13,7 +13,7 @@ export interface CrossEntropyOptions {
  * Softmax cross-entropy, `-sum(target * log softmax(logits))` for each row, like torch.nn.functional.cross_entropy, but
  * with the classes on the last axis.
  *
- * @param logits `(..., C)`
+ * @param logits `(..., C)`; -Infinity hides a class that the target leaves out
  * @param target int32 class numbers `(...)` in 0 ... C - 1 (others count as a target of zeros), or float32
  * probabilities `(..., C)`, which need not add up to 1; no gradient flows to it
  * @returns a scalar, or `(...)` with reduction `"none"`
@@ -50,7 +50,8 @@ function rowLosses(logits: Tensor, target: Tensor): Tensor {
     const log = tf.logSoftmax(logits);
     save([log, target]);
     return {
-      value: tf.neg(tf.sum(tf.mul(target, log), -1)),
+      // A class that the target leaves out adds nothing, even where its logit is -Infinity: 0 * -Infinity is NaN.
+      value: tf.neg(tf.sum(tf.where(tf.equal(target, 0), 0, tf.mul(target, log)), -1)),
       // softmax * sum(target) - target
       gradFunc: (dy: Tensor, saved: Tensor[]) => {
         const [log, target] = saved as [Tensor, Tensor];

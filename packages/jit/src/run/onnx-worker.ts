@@ -75,9 +75,10 @@ async function answer(request: WorkerTask): Promise<readonly [unknown, ArrayBuff
     const made = [...result.made.values()].map(({ data }) => data.buffer as ArrayBuffer);
     return [result, [result.buffer, ...made]];
   }
-  await models.get(model)?.release();
-  models.delete(model);
   for (const number of request.arrays) held.delete(number);
+  const released = models.get(model);
+  models.delete(model);
+  await released?.release();
   return [undefined, []];
 }
 

@@ -1,4 +1,4 @@
-import { AlignTokError } from "@aligntok/core";
+import { AlignTokError, check } from "@aligntok/core";
 import { optimize } from "../passes/index.ts";
 import { refuseNesting, trace } from "../trace/trace.ts";
 import type { Tree } from "../tree.ts";
@@ -33,6 +33,11 @@ export async function prepare(
 ): Promise<Prepared> {
   refuseNesting();
   const { worker, device, cache, precision = "float32" } = options;
+  const { threads = 1 } = options;
+  check(
+    Number.isInteger(threads) && threads >= 1,
+    () => `threads: expected a whole number of at least 1, got ${threads}`,
+  );
   const engine = await requireEngine(options.engine ?? "onnxruntime");
   const own = { worker: worker || undefined, device, cache };
   for (const [name, reason] of Object.entries(onlyOnnxRuntime)) {

@@ -33,7 +33,7 @@ export type SessionFactory = (program: Program, options: SessionOptions) => Prom
 
 /** The part of `CompileOptions` that is the engine's to heed, or to refuse. */
 export interface SessionOptions {
-  /** Threads within an operation. @default as many as the machine has cores */
+  /** Threads within an operation, 1 or more. @default as many as the machine has cores */
   readonly threads?: number;
   /**
    * Where ONNX Runtime runs the graph. One that does not work here is an error; see `devices` in the reports of

@@ -9,7 +9,7 @@ import type { WorkerTask } from "./onnx-worker.ts";
  * however many models use them, and a second thread would cost 12 MB and 35 ms. It lives while it holds a model.
  */
 interface Thread {
-  /** Posts a task; settles with its answer. Tasks are done in order. */
+  /** Posts a task; settles with its answer. What a task changes in the arrays held there is done before the next begins. */
   ask(request: WorkerTask, transferred?: readonly Transferable[]): Promise<unknown>;
   /** What is bound to its models. */
   readonly arrays: HeldArrays;

@@ -118,7 +118,7 @@ export const convolutions: readonly Operation[] = [
     draw: pooling,
     domain: distinct,
     call: ([x], { window, flag, ...options }) => maxPool2d(x!, window, { ...options, ceil: flag }),
-    note: "of equal maxima the first has the gradient",
+    note: "of equal maxima the first has the gradient; NaN may be passed over",
   }),
   operation({
     name: "averagePool2d",

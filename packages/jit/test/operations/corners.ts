@@ -2,7 +2,7 @@
 import * as tf from "@tensorflow/tfjs-core";
 import fc from "fast-check";
 import { attention } from "../../src/index.ts";
-import { type Operation, one, operation, positive } from "./operation.ts";
+import { integers, type Operation, one, operation, positive } from "./operation.ts";
 
 const fixed = (...shapes: number[][]) => fc.constant({ shapes, options: undefined });
 
@@ -35,6 +35,14 @@ export const corners: readonly Operation[] = [
     call: ([a, b]) => tf.matMul(a!, b!, false, true),
   }),
   operation({
+    name: "a product of integers times a number",
+    kernels: [],
+    draw: fixed([2, 3], [3, 4]),
+    domain: integers,
+    call: ([a, b]) => tf.mul(tf.matMul(a!, b!), tf.scalar(2, "int32")),
+    gradient: false,
+  }),
+  operation({
     name: "prod with zeros",
     kernels: [],
     draw: fixed([2, 3]),
@@ -55,6 +63,12 @@ export const corners: readonly Operation[] = [
     draw: fixed([40, 1], [40, 3]),
     domain: [{ dtype: "int32", map: (x: number) => Number(x > 1) }, {}],
     call: ([indices, updates]) => tf.scatterND(indices!, updates!, [2, 3]),
+  }),
+  operation({
+    name: "broadcasting against an empty axis",
+    kernels: [],
+    draw: fixed([1, 3], [0, 3], [3]),
+    call: ([a, b, c]) => [tf.add(tf.mul(a!, b!), c!), tf.sum(b!, 0), tf.neg(a!), tf.neg(c!)],
   }),
   operation({
     name: "attention to one key",

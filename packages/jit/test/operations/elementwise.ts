@@ -120,8 +120,8 @@ export const elementwise: readonly Operation[] = [
       options: fc.constantFrom("float32", "int32", "bool"),
     }),
     domain: betweenSteps.domain,
-    call: ([x], dtype) => tf.cast(x!, dtype),
-    ...flat,
+    call: ([x], dtype) => [tf.cast(x!, dtype), tf.cast(tf.cast(x!, dtype), "float32")],
+    note: "no slope to or from whole numbers and truth values",
   }),
   ...Object.entries({
     abs: tf.abs,

@@ -200,6 +200,7 @@ export const images: readonly Operation[] = [
     draw: pooling,
     domain: distinct,
     call: ([x], { window, strides, padding }) => tf.maxPool(x as Image, window, strides, padding),
+    note: "NaN may be passed over",
   }),
   operation({
     name: "tf.avgPool",

@@ -1,9 +1,15 @@
 /** Operations that pick or place elements by numbers that are tensors. */
 import * as tf from "@tensorflow/tfjs-core";
 import fc from "fast-check";
-import { below, length, type Operation, operation, shape } from "./operation.ts";
+import { below, integers, length, type Operation, operation, shape } from "./operation.ts";
 
 const flat = { gradient: false } as const;
+
+/** What the engines do not agree on. */
+const outside =
+  "an index outside is an error, but on ONNX Runtime negative ones count from the end";
+const outsideRows =
+  "an index outside is an error on TensorFlow, but on ONNX Runtime it may mean another row";
 
 /** Places of 1 or 2 numbers below 2 in a shape of 2 and up, and what goes there. */
 const places = fc
@@ -30,6 +36,7 @@ export const indexing: readonly Operation[] = [
     }),
     domain: [{}, below(3)],
     call: ([x, indices], { axis }) => tf.gather(x!, indices as tf.Tensor1D, axis),
+    note: outside,
   }),
   operation({
     name: "tf.gather with batchDims",
@@ -51,6 +58,7 @@ export const indexing: readonly Operation[] = [
     domain: [{}, below(3)],
     call: ([x, indices], { axis, batchDims }) =>
       tf.gather(x!, indices as tf.Tensor1D, axis, batchDims),
+    note: "an index outside may mean another row, without an error",
   }),
   operation({
     name: "tf.gatherND",
@@ -58,6 +66,7 @@ export const indexing: readonly Operation[] = [
     draw: places.map(({ whole, indices }) => ({ shapes: [whole, indices], options: undefined })),
     domain: [{}, below(2)],
     call: ([x, indices]) => tf.gatherND(x!, indices!),
+    note: outside,
   }),
   operation({
     name: "tf.scatterND",
@@ -68,7 +77,7 @@ export const indexing: readonly Operation[] = [
     })),
     domain: [below(2), {}],
     call: ([indices, updates], { whole }) => tf.scatterND(indices!, updates!, whole),
-    note: "sums what meets at one place",
+    note: `sums what meets at one place; ${outsideRows}`,
   }),
   operation({
     name: "tf.tensorScatterUpdate",
@@ -89,6 +98,7 @@ export const indexing: readonly Operation[] = [
       const apart = tf.reshape(tf.range(0, 2 * count, 2, "int32"), [count, 1]);
       return tf.tensorScatterUpdate(x!, tf.add(indices!, apart), updates!);
     },
+    note: outsideRows,
   }),
   operation({
     name: "tf.unsortedSegmentSum",
@@ -102,8 +112,9 @@ export const indexing: readonly Operation[] = [
     name: "tf.oneHot",
     kernels: ["OneHot"],
     draw: shape(0, 2).map((x) => ({ shapes: [x], options: undefined })),
-    domain: below(3),
+    domain: integers,
     call: ([indices]) => [tf.oneHot(indices!, 3), tf.oneHot(indices!, 3, 2, -1, "float32")],
+    note: "numbers below 0 or from `depth` on are no class",
     ...flat,
   }),
   operation({

@@ -92,9 +92,9 @@ export const reductions: readonly Operation[] = [
   reduction("sum", tf.sum),
   reduction("sum", tf.sum, whole("sum")),
   reduction("mean", tf.mean),
-  reduction("max", tf.max, { domain: distinct }),
+  reduction("max", tf.max, { domain: distinct, note: "NaN may be passed over" }),
   reduction("max", tf.max, whole("max")),
-  reduction("min", tf.min, { domain: distinct }),
+  reduction("min", tf.min, { domain: distinct, note: "NaN may be passed over" }),
   reduction("prod", tf.prod, { domain: factors }),
   reduction("prod", tf.prod, {
     ...flat,
