@@ -162,6 +162,15 @@ it("refuses engines that do not exist", async () => {
   );
 });
 
+it("gives whole numbers as such, whatever their type in TypeScript", async () => {
+  const step = await compile((x: Tensor) => tf.argMax(x), spec([3]));
+  const place = (await step.run(
+    ndarray(Float32Array.of(1, 3, 2), [3]),
+  )) as NdArray as NdArray<"int32">;
+  step.dispose();
+  expect(place).toEqual({ dtype: "int32", shape: [], data: Int32Array.of(1) });
+});
+
 it.each(["onnxruntime", "tensorflow", "reference"] as const)(
   "refuses numbers of threads that there cannot be: %s",
   async (engine) => {

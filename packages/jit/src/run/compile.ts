@@ -52,6 +52,10 @@ export interface Compiled<In, Out> {
    * Computes the outputs. Inputs may be views into a larger array and are not copied, so they must not change
    * until the promise settles. Calls while another is under way wait for their turn.
    *
+   * Types say float32 of every output, for the type of a tensor in tfjs does not tell that of its elements. One of whole
+   * numbers or truth values (`tf.argMax`, a comparison) has the `dtype` int32 or bool, and an Int32Array or a Uint8Array
+   * of 0 and 1 as `data`: read it as `output as NdArray as NdArray<"int32">`.
+   *
    * @throws AlignTokError `bad-input` when an input is missing, superfluous, or not of the compiled shape and
    * type, when `into` does not match the outputs, and after `dispose`; the reason of `signal`.
    */
