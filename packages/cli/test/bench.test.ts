@@ -1,8 +1,9 @@
-import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { cases, selectCases } from "../src/bench/cases.ts";
+import { startContestant } from "../src/bench/contestant.ts";
 import type { Row } from "../src/bench/race.ts";
 import { formatTable } from "../src/bench/table.ts";
 import { createWeights } from "../src/bench/weights.ts";
@@ -66,6 +67,16 @@ done`,
     }
   });
 
+  test("cases that the engine cannot run are skipped and named", async () => {
+    const { status, stderr } = await aligntok(
+      ["bench", "--only", "vits14-forward-int8", "--engine", "reference"],
+      (child, said) => said.includes("skipped") && child.kill("SIGINT"), // a product takes it long
+    );
+    expect(status).toBe(130);
+    expect(stderr).toContain("vits14-forward-int8: skipped, for it runs on onnxruntime only");
+    expect(stderr).not.toContain("warn: vits14-forward-int8");
+  });
+
   test("a Python that is absent or has no torch is one line with the next step", async () => {
     const absent = await aligntok([...quick, "--python", join(folder, "absent")]);
     expect(absent).toMatchObject({ status: 2, stdout: "" });
@@ -89,6 +100,41 @@ done`,
     expect(suite).toMatchObject({ status: 2, stdout: "" });
     const measure = await aligntok(["bench", "--measure", "nothing"]);
     expect(measure).toMatchObject({ status: 2, stdout: "" });
+  });
+});
+
+describe("a contestant", () => {
+  const { signal } = new AbortController();
+  const ready = `echo $$ > "$0"; echo '{}'`;
+
+  /** Whether the process that wrote its number to a file of this name comes to an end. */
+  async function expectEnd(file: string): Promise<void> {
+    const pid = Number(await readFile(file, "utf8"));
+    expect(pid).toBeGreaterThan(1);
+    await vi.waitFor(() => expect(() => process.kill(pid, 0)).toThrow("ESRCH"));
+  }
+
+  test("that prints something else is told so and killed", async () => {
+    const file = join(folder, "stray");
+    const script = `echo $$ > "$0"; echo "loading weights"; exec sleep 60`;
+    await expect(startContestant("sh", ["-c", script, file], { signal })).rejects.toMatchObject({
+      code: "unavailable",
+      message: expect.stringMatching(/expected a line of JSON .*, got "loading weights"/),
+    });
+    await expectEnd(file);
+  });
+
+  test("that hangs is killed after its time, which grows with the runs", async () => {
+    const file = join(folder, "hangs");
+    const script = `${ready}; read order; sleep 1; echo '{"ms": [1]}'; exec sleep 60`;
+    const options = { signal, answerMs: 600 };
+    const contestant = await startContestant("sh", ["-c", script, file], options);
+    expect(await contestant.run(5)).toEqual([1]);
+    await expect(contestant.run(1)).rejects.toMatchObject({
+      code: "unavailable",
+      message: "expected an answer within 0.6 s, got none. it hangs",
+    });
+    await expectEnd(file);
   });
 });
 

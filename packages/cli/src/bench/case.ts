@@ -15,6 +15,8 @@ export interface BenchCase {
    * counts them. It belongs to the case, not to how an engine computes it. @default unknown: mostly other work
    */
   readonly gflop?: number;
+  /** The engines that can run it. @default all */
+  readonly engines?: readonly EngineName[];
   prepare(engine: EngineOptions): Promise<Prepared>;
 }
 

@@ -17,12 +17,21 @@ export interface Contestant {
 /**
  * Starts a process and waits until it is ready.
  *
- * @throws AlignTokError `unavailable` with the last line of its standard error where it cannot be started or ends early
+ * @throws AlignTokError `unavailable` with the last line of its standard error where it cannot be started or ends early,
+ * and where it says something else than an answer or nothing for too long: it is ended then. So do `run` and `end`.
  */
 export async function startContestant(
   command: string,
   args: readonly string[],
-  options: { readonly env?: NodeJS.ProcessEnv; readonly signal: AbortSignal },
+  {
+    answerMs,
+    ...options
+  }: {
+    readonly env?: NodeJS.ProcessEnv;
+    readonly signal: AbortSignal;
+    /** Longest time to become ready, for each run, and to end, in milliseconds. @default none */
+    readonly answerMs?: number;
+  },
 ): Promise<Contestant> {
   const child = spawn(command, args, { stdio: ["pipe", "pipe", "pipe"], ...options });
   let [complaint, failure] = ["", ""];
@@ -39,9 +48,25 @@ export async function startContestant(
   });
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
 
-  async function answer(): Promise<Readonly<Record<string, unknown>>> {
-    const line = await Promise.race([lines.next(), ended.then(() => lines.next())]);
-    if (!line.done) return JSON.parse(line.value) as Record<string, unknown>;
+  function kill(): void {
+    child.kill("SIGKILL");
+    child.stderr.destroy(); // a child of its own that hangs may hold it, which would keep this process alive
+  }
+
+  /** Kills the process where it takes longer than `times` its time. */
+  async function inTime<T>(work: Promise<T>, times = 1): Promise<T> {
+    if (answerMs === undefined) return work;
+    const timer = setTimeout(() => {
+      failure = `expected an answer within ${(answerMs * times) / 1000} s, got none. it hangs`;
+      kill();
+    }, answerMs * times);
+    return work.finally(() => clearTimeout(timer));
+  }
+
+  async function answer(times?: number): Promise<Readonly<Record<string, unknown>>> {
+    const next = Promise.race([lines.next(), ended.then(() => lines.next())]);
+    const line = await inTime(next, times);
+    if (!line.done) return parse(line.value);
     await ended;
     options.signal.throwIfAborted();
     const last = complaint.trim().split("\n").at(-1) ?? "";
@@ -50,21 +75,32 @@ export async function startContestant(
     throw new AlignTokError("unavailable", failure || last || killed || "ended without a word");
   }
 
-  const order = (text: string) => {
+  function parse(line: string): Readonly<Record<string, unknown>> {
+    try {
+      return JSON.parse(line) as Record<string, unknown>;
+    } catch (cause) {
+      kill();
+      throw new AlignTokError(
+        "unavailable",
+        `expected a line of JSON on its standard output, got ${JSON.stringify(line.slice(0, 200))}. what prints there must print to standard error`,
+        { cause },
+      );
+    }
+  }
+
+  const order = (text: string, times?: number) => {
     child.stdin.write(`${text}\n`);
-    return answer();
+    return answer(times);
   };
   return {
     ready: await answer(),
-    run: async (count) => (await order(`run ${count}`)).ms as number[],
+    run: async (count) => (await order(`run ${count}`, count)).ms as number[],
     async end() {
       const { rssMb } = await order("end");
       child.stdin.end();
-      await ended;
+      await inTime(ended);
       return rssMb as number;
     },
-    kill: () => {
-      child.kill("SIGKILL");
-    },
+    kill,
   };
 }

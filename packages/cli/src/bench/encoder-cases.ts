@@ -22,6 +22,7 @@ export const encoderCases: readonly BenchCase[] = [
     name: "vits14-forward-int8",
     what: "DINOv2 ViT-S/14 in int8, 8 images of 224 px: features; the peer in bfloat16",
     family: "encoders",
+    engines: ["onnxruntime"],
     bar: 1,
     gflop: 97.98,
     prepare: (engine) => prepareForward(vit("dinov2_vits14", 8), { ...engine, precision: "int8" }),

@@ -63,14 +63,20 @@ async function runBench(options: BenchOptions, session: Session): Promise<void> 
     import("../bench/table.ts"),
   ]);
   const { suite, only, repeats, python } = options;
-  const selected = selectCases(suite, only);
+  const found = selectCases(suite, only);
   check(
-    !only || selected.some(({ name }) => name.includes(only)),
+    !only || found.some(({ name }) => name.includes(only)),
     () =>
       `--only ${only}: expected a part of a name in suite ${suite}, got none of ${selectCases(suite)
         .map(({ name }) => name)
         .join(", ")}. try --suite all, or another name`,
   );
+  const selected = found.filter(({ engines }) => !engines || engines.includes(engine));
+  for (const { name, engines } of found) {
+    if (engines && !engines.includes(engine)) {
+      log.info(`${name}: skipped, for it runs on ${engines.join(", ")} only`);
+    }
+  }
   const peer = python === undefined ? undefined : await findPeer(python);
   const rows: Row[] = [];
   const failed: string[] = [];
