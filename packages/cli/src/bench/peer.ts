@@ -12,7 +12,7 @@ export interface Peer {
   start(name: string, options: { threads: number; signal: AbortSignal }): Promise<Contestant>;
 }
 
-/** Its slowest answer, four ways of training LightningDiT-B tried in turn, takes one minute on two cores. */
+/** Meant for what hangs: on a slow machine the first answer, for which it tries several ways, may take minutes. */
 const answerMs = 20 * 60e3;
 
 /**
