@@ -1,14 +1,14 @@
 /** What ONNX Runtime throws, as errors of ours: which operation, why, and what to do. */
-import { freemem, totalmem } from "node:os";
 import { AlignTokError } from "@aligntok/core";
 import type { Arrays } from "./onnx-model.ts";
+import { gigabytes, outOfMemory } from "./out-of-memory.ts";
 import { isShared } from "./staging.ts";
 
 /** Of loading a graph. It checks types that tfjs's shapes do not tell: it has no sine of integers, for one. */
 export function explainLoad(error: unknown): unknown {
   if (AlignTokError.isInstance(error)) return error;
   const message = messageOf(error);
-  if (isAllocation(message)) return outOfMemory("compile", error);
+  if (isAllocation(message)) return explainAllocation("compile", error);
   return new AlignTokError("unsupported", `onnxruntime refused the graph: ${message}`, {
     cause: error,
   });
@@ -18,7 +18,7 @@ export function explainLoad(error: unknown): unknown {
 export function explainRun(error: unknown, arrays: Arrays): unknown {
   if (AlignTokError.isInstance(error)) return error;
   const message = messageOf(error);
-  if (isAllocation(message)) return outOfMemory("run", error);
+  if (isAllocation(message)) return explainAllocation("run", error);
   const shared = [...arrays].find(([, { data }]) => isShared(data));
   if (message === "Invalid argument" && shared) {
     return new AlignTokError(
@@ -45,25 +45,17 @@ function isAllocation(message: string): boolean {
   );
 }
 
-function outOfMemory(what: string, error: unknown): AlignTokError {
+function explainAllocation(what: string, error: unknown): AlignTokError {
   const message = messageOf(error);
   const [, bytes] = request.exec(message) ?? [];
   const [, operation] = failure.exec(message) ?? [];
   const room = bytes ? gigabytes(Number(bytes)) : "all arrays";
-  return new AlignTokError(
-    "out-of-memory",
-    `${what}: expected room for ${room}${operation ? ` more at ${operation}` : ""}, got ${gigabytes(freemem())} free of ${gigabytes(totalmem())}. make batches or images smaller, or dispose of compiled functions that are not needed`,
-    { cause: error },
-  );
+  return outOfMemory(what, operation ? `${room} more at ${operation}` : room, error);
 }
 
 /** Without the place in its own source that a message may begin with: `/onnxruntime_src/....cc:360 void* f(int) `. */
 function withoutSource(reason: string): string {
   return reason.replace(/^\S*\/onnxruntime_src\/\S+:\d+ .*?\) /s, "").replace(/\.$/, "");
-}
-
-function gigabytes(bytes: number): string {
-  return `${(bytes / 2 ** 30).toFixed(1)} GB`;
 }
 
 function messageOf(error: unknown): string {

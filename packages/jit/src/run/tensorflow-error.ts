@@ -1,6 +1,6 @@
 /** What TensorFlow throws, as errors of ours: which operation, why, and what to do. */
-import { freemem, totalmem } from "node:os";
 import { AlignTokError } from "@aligntok/core";
+import { outOfMemory } from "./out-of-memory.ts";
 
 /** Of loading a graph. */
 export function explainLoad(error: unknown): AlignTokError {
@@ -16,13 +16,7 @@ export function explainRun(error: unknown): AlignTokError {
   const { reason, operation = "the graph" } = partsOf(error);
   const [, wanted] =
     /^OOM when allocating tensor with (shape\[\S*\] and type \w+)/.exec(reason) ?? [];
-  if (wanted) {
-    return new AlignTokError(
-      "out-of-memory",
-      `run: expected room for ${wanted} at ${operation}, got ${gigabytes(freemem())} free of ${gigabytes(totalmem())}. make batches or images smaller, or dispose of compiled functions that are not needed`,
-      { cause: error },
-    );
-  }
+  if (wanted) return outOfMemory("run", `${wanted} at ${operation}`, error);
   return new AlignTokError(
     "bad-input",
     `run: tensorflow failed at ${operation}: ${reason}. check the values of the inputs`,
@@ -36,8 +30,4 @@ function partsOf(error: unknown) {
   const reason = message.split("\n")[0]!.replace(/^Session fail to run with error: /, "");
   const operation = /\{\{node (?:\S*\/)?(\w+?)(?:_\d+)?\}\}/.exec(message)?.[1];
   return { reason, operation };
-}
-
-function gigabytes(bytes: number): string {
-  return `${(bytes / 2 ** 30).toFixed(1)} GB`;
 }
