@@ -1,5 +1,9 @@
-import { AlignTokError } from "@aligntok/core";
-import { CONSTANT, FILL, type Graph, type Node, type Value } from "../graph/graph.ts";
+import { CONSTANT, FILL, type Graph, type Value } from "../graph/graph.ts";
+import {
+  type Lowering as GraphLowering,
+  type LoweringTable as GraphLoweringTable,
+  lowerNodes,
+} from "../graph/lowering.ts";
 import {
   createOnnxBuilder,
   type ExternalData,
@@ -14,14 +18,8 @@ import { reductions } from "./reductions.ts";
 import { schedule } from "./schedule.ts";
 import { shapes } from "./shapes.ts";
 
-/** Writes one node: names of its inputs in, names of its outputs out. */
-export type Lowering = (
-  node: Node,
-  inputs: readonly string[],
-  builder: OnnxBuilder,
-) => string | readonly string[];
-
-export type LoweringTable = Readonly<Record<string, Lowering>>;
+export type Lowering = GraphLowering<OnnxBuilder>;
+export type LoweringTable = GraphLoweringTable<OnnxBuilder>;
 
 const constants: LoweringTable = {
   [CONSTANT]: ({ attributes, outputs }, _, builder) =>
@@ -66,16 +64,7 @@ export function lowerToOnnx(graph: Graph, { external, ...target }: OnnxTarget = 
     else builder.input(name, value);
     names.set(value, name);
   }
-  const nameOf = (value: Value | undefined) => (value ? (names.get(value) as string) : "");
-  for (const node of schedule(graph)) {
-    const lowering = lowerings[node.op];
-    if (!lowering) {
-      throw new AlignTokError("unsupported", `operation ${node.op}: has no ONNX form`);
-    }
-    const made = lowering(node, node.inputs.map(nameOf), builder);
-    const outputs = typeof made === "string" ? [made] : made;
-    for (const [i, output] of node.outputs.entries()) names.set(output, outputs[i]!);
-  }
-  for (const { name, value } of graph.outputs) builder.output(name, value, nameOf(value));
+  lowerNodes(schedule(graph), names, { table: lowerings, builder, format: "ONNX" });
+  for (const { name, value } of graph.outputs) builder.output(name, value, names.get(value)!);
   return builder.finish();
 }

@@ -1,5 +1,9 @@
-import { AlignTokError } from "@aligntok/core";
-import { CONSTANT, FILL, type Graph, type Node, type Value } from "../graph/graph.ts";
+import { CONSTANT, FILL, type Graph, type Value } from "../graph/graph.ts";
+import {
+  type Lowering as GraphLowering,
+  type LoweringTable as GraphLoweringTable,
+  lowerNodes,
+} from "../graph/lowering.ts";
 import { expandPrimitives } from "../passes/expand.ts";
 import { optimize } from "../passes/index.ts";
 import type { TensorFlowBuilder } from "./builder.ts";
@@ -12,14 +16,8 @@ import { products } from "./products.ts";
 import { reductions } from "./reductions.ts";
 import { shapes } from "./shapes.ts";
 
-/** Writes one node: names of its inputs in, names of its outputs out. */
-export type Lowering = (
-  node: Node,
-  inputs: readonly string[],
-  builder: TensorFlowBuilder,
-) => string | readonly string[];
-
-export type LoweringTable = Readonly<Record<string, Lowering>>;
+export type Lowering = GraphLowering<TensorFlowBuilder>;
+export type LoweringTable = GraphLoweringTable<TensorFlowBuilder>;
 
 const constants: LoweringTable = {
   [CONSTANT]: ({ attributes, outputs }, _, builder) =>
@@ -62,14 +60,5 @@ export function writeNodes(
   names: Map<Value, string>,
   builder: TensorFlowBuilder,
 ): void {
-  const nameOf = (value: Value | undefined) => (value ? (names.get(value) as string) : "");
-  for (const node of graph.nodes) {
-    const lowering = lowerings[node.op];
-    if (!lowering) {
-      throw new AlignTokError("unsupported", `operation ${node.op}: has no TensorFlow form`);
-    }
-    const made = lowering(node, node.inputs.map(nameOf), builder);
-    const outputs = typeof made === "string" ? [made] : made;
-    for (const [i, output] of node.outputs.entries()) names.set(output, outputs[i]!);
-  }
+  lowerNodes(graph.nodes, names, { table: lowerings, builder, format: "TensorFlow" });
 }
