@@ -1,10 +1,9 @@
 /** Networks that give features, and a training step of one. */
 import { applyViT, type ViTModel, vitModels, vitShapes } from "@aligntok/encoders";
 import { applyInception, foldInception, inceptionShapes } from "@aligntok/eval-fid";
-import { createAdamW } from "@aligntok/train";
-import { mean, square, type Tensor } from "@tensorflow/tfjs-core";
+import type { Tensor } from "@tensorflow/tfjs-core";
 import type { BenchCase } from "./case.ts";
-import { prepareForward, prepareTraining } from "./model-run.ts";
+import { type Model, prepareAdamWStep, prepareForward } from "./model-run.ts";
 import { createWeights, normals } from "./weights.ts";
 
 type Tensors = Readonly<Record<string, Tensor>>;
@@ -54,24 +53,12 @@ export const encoderCases: readonly BenchCase[] = [
     family: "train",
     bar: 1.6,
     gflop: 297.88,
-    prepare(engine) {
-      const { params, inputs, apply } = vit("dinov2_vits14", 8);
-      return prepareTraining(
-        {
-          params,
-          inputs,
-          loss: (params, inputs) => mean(square(apply(params, inputs))),
-          optimizer: (weights) => createAdamW(weights, { weightDecay: 0.05 }),
-          lr: 1e-5,
-        },
-        engine,
-      );
-    },
+    prepare: (engine) => prepareAdamWStep(vit("dinov2_vits14", 8), engine),
   },
 ];
 
 /** The model for images of 224 px: its position embeddings are those of that grid already. */
-function vit(model: ViTModel, count: number): Parameters<typeof prepareForward>[0] {
+function vit(model: ViTModel, count: number): Model {
   const config = { ...vitModels[model], imageSize: 224 };
   return {
     params: createWeights(vitShapes(config)),

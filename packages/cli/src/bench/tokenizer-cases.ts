@@ -6,10 +6,8 @@ import {
   decoderSizes,
   decoderStride,
 } from "@aligntok/aligntok";
-import { createAdamW } from "@aligntok/train";
-import { mean, square } from "@tensorflow/tfjs-core";
 import type { BenchCase } from "./case.ts";
-import { prepareForward, prepareTraining } from "./model-run.ts";
+import { type Model, prepareAdamWStep, prepareForward } from "./model-run.ts";
 import { prepareJudgedImages, prepareStageTwo } from "./stage-steps.ts";
 import { createWeights, normals } from "./weights.ts";
 
@@ -73,7 +71,7 @@ function decoderCases(
 ): BenchCase[] {
   const side = imageSize / decoderStride(config);
   const what = `LDM decoder, ${count} x (${side}x${side}x${config.latent} to ${imageSize} px)`;
-  const model = (): Parameters<typeof prepareForward>[0] => ({
+  const model = (): Model => ({
     params: createWeights(decoderShapes(config)),
     inputs: { latents: normals([count, config.latent, side, side]) },
     apply: (params, { latents }) => applyDecoder(config, params, latents!),
@@ -92,19 +90,7 @@ function decoderCases(
       family: "train",
       gflop: gflop[1],
       ...(bar !== undefined && { bar }),
-      prepare(engine) {
-        const { params, inputs, apply } = model();
-        return prepareTraining(
-          {
-            params,
-            inputs,
-            loss: (params, inputs) => mean(square(apply(params, inputs))),
-            optimizer: (weights) => createAdamW(weights, { weightDecay: 0.05 }),
-            lr: 1e-5,
-          },
-          engine,
-        );
-      },
+      prepare: (engine) => prepareAdamWStep(model(), engine),
     },
   ];
 }
