@@ -5,15 +5,13 @@ import { AlignTokError, type NdArray, viewBytes } from "@aligntok/core";
 import { writeChunksAtomic } from "./atomic-file.ts";
 import { fileError } from "./file-error.ts";
 import { formatHeader, type Header, headerLength, parseHeader, prefixLength } from "./header.ts";
+import { largestRead } from "./lazy-array.ts";
 
 /** What a file holds: arrays by name, in the dtype of the file, and free text by key. */
 export interface Safetensors {
   readonly tensors: Record<string, NdArray>;
   readonly metadata: Record<string, string>;
 }
-
-/** One read call moves at most 2 GiB - 4 KiB on Linux. */
-export const largestRead = 2 ** 30;
 
 /**
  * Reads a safetensors file of any size, one tensor after the other: each owns its memory.
@@ -24,19 +22,11 @@ export const largestRead = 2 ** 30;
  * not listed, such as F8_E4M3.
  */
 export async function readSafetensors(path: string): Promise<Safetensors> {
-  return readConverted(path, (array) => array);
-}
-
-/** `readSafetensors` with every array put through `convert` before the next is read, to hold one dtype at a time. */
-export async function readConverted<T extends NdArray>(
-  path: string,
-  convert: (array: NdArray) => T,
-): Promise<{ tensors: Record<string, T>; metadata: Record<string, string> }> {
   return withHeader(path, async ({ entries, metadata, dataStart }, file) => {
-    const tensors: [string, T][] = [];
+    const tensors: [string, NdArray][] = [];
     for (const { name, dtype, shape, start, end } of entries) {
       const bytes = await readAt(file, dataStart + start, end - start, path);
-      tensors.push([name, convert(viewBytes(bytes, shape, dtype))]);
+      tensors.push([name, viewBytes(bytes, shape, dtype)]);
     }
     return { tensors: Object.fromEntries(tensors), metadata };
   });

@@ -1,0 +1,61 @@
+/** Any file or folder of weights, known by its first bytes. */
+
+import { open, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { AlignTokError, type NdArray } from "@aligntok/core";
+import { fileError } from "./file-error.ts";
+import { mapSafetensors } from "./mapped-safetensors.ts";
+
+export type CheckpointFormat = "safetensors" | "pytorch" | "npy" | "npz" | "openvino" | "graphdef";
+
+/** What a file or folder of weights holds. */
+export interface Checkpoint {
+  readonly format: CheckpointFormat;
+  /**
+   * By their names in the file, nested dictionaries of PyTorch joined by dots (`model.blocks.0.norm1.weight`), in
+   * the dtypes of the file. `data` is read when first looked at where the format allows (see `mapSafetensors`).
+   */
+  readonly tensors: Readonly<Record<string, NdArray>>;
+  /** Text and numbers beside the tensors: the metadata of safetensors, the scalars of a pickle by their path. */
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+/**
+ * Opens a file of weights of any format, which its first bytes tell, never its name, or a folder of Hugging Face.
+ *
+ * The file must stay as it is for as long as the tensors are used (see `mapSafetensors`).
+ *
+ * @throws AlignTokError `not-found`; `io`; `bad-format` for a damaged file; `unsupported` for a format or dtype that
+ * is not read here.
+ */
+export async function openCheckpoint(path: string): Promise<Checkpoint> {
+  const stats = await stat(path).catch((error) => {
+    throw fileError("read", path, error);
+  });
+  if (stats.isDirectory()) return openCheckpoint(join(path, "model.safetensors"));
+  const head = await readHead(path);
+  if (head[8] === "{".charCodeAt(0)) {
+    return { format: "safetensors", ...(await mapSafetensors(path)) };
+  }
+  throw new AlignTokError(
+    "unsupported",
+    `checkpoint ${path}: expected safetensors, got ${stats.size} bytes that start with ${describe(head)}. convert it with PyTorch first`,
+  );
+}
+
+/** The first bytes of a file: enough to know every format. */
+async function readHead(path: string): Promise<Uint8Array> {
+  const file = await open(path, "r").catch((error) => {
+    throw fileError("read", path, error);
+  });
+  try {
+    const { buffer, bytesRead } = await file.read(new Uint8Array(512), 0, 512, 0);
+    return buffer.subarray(0, bytesRead);
+  } finally {
+    await file.close();
+  }
+}
+
+function describe(head: Uint8Array): string {
+  return Buffer.from(head.subarray(0, 8)).toString("hex") || "nothing";
+}

@@ -1,0 +1,91 @@
+/** Arrays whose elements are read when first looked at. */
+
+import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import {
+  AlignTokError,
+  bytesPerElement,
+  type DType,
+  type DTypeData,
+  type FileRange,
+  type NdArray,
+  sizeOf,
+  viewBytes,
+} from "@aligntok/core";
+import { fileError } from "./file-error.ts";
+
+/** One read call moves at most 2 GiB - 4 KiB on Linux. */
+export const largestRead = 2 ** 30;
+
+/** How the data of a lazy array is had without the array keeping it. */
+const readers = new WeakMap<NdArray, () => NdArray["data"]>();
+
+/**
+ * An array whose `data` is what `read` returns, called when it is first looked at. `source` says where the same
+ * bytes lie in a file, if they do.
+ */
+export function lazyArray<D extends DType>(
+  dtype: D,
+  shape: readonly number[],
+  options: { readonly read: () => DTypeData[D]; readonly source?: FileRange },
+): NdArray<D> {
+  let data: DTypeData[D] | undefined;
+  const array = {
+    dtype,
+    shape,
+    get data() {
+      data ??= options.read();
+      return data;
+    },
+  };
+  // Not enumerable, so that arrays of equal elements are equal, and a copy does not claim to lie in the file.
+  if (options.source) Object.defineProperty(array, "source", { value: options.source });
+  readers.set(array, () => data ?? options.read());
+  return array;
+}
+
+/** A lazy array of bytes that lie in a file as they lie in memory. */
+export function mappedArray<D extends DType>(
+  dtype: D,
+  shape: readonly number[],
+  source: FileRange,
+): NdArray<D> {
+  const length = sizeOf(shape) * bytesPerElement(dtype);
+  const read = () => viewBytes(readRange(source, length), shape, dtype).data;
+  return lazyArray(dtype, shape, { read, source });
+}
+
+/** The data of any array; a lazy one does not keep it, so that going through a file holds one array at a time. */
+export function readData<D extends DType>(array: NdArray<D>): DTypeData[D] {
+  const read = readers.get(array) as (() => DTypeData[D]) | undefined;
+  return read ? read() : array.data;
+}
+
+/** The bytes of a file range. @throws AlignTokError `io`; `bad-input` when the file was written since. */
+export function readRange({ path, offset, modified }: FileRange, length: number): Uint8Array {
+  const bytes = new Uint8Array(length);
+  let file: number | undefined;
+  try {
+    file = openSync(path, "r");
+    let done = 0;
+    while (fstatSync(file).mtimeMs === modified && done < length) {
+      const count = readSync(
+        file,
+        bytes,
+        done,
+        Math.min(length - done, largestRead),
+        offset + done,
+      );
+      if (count === 0) break;
+      done += count;
+    }
+    if (done === length) return bytes;
+  } catch (error) {
+    throw fileError("read", path, error);
+  } finally {
+    if (file !== undefined) closeSync(file);
+  }
+  throw new AlignTokError(
+    "bad-input",
+    `read ${path}: expected the file that was opened, got one written since. load it again`,
+  );
+}
