@@ -112,4 +112,6 @@ def sincos(rows, columns, d):
 
 
 tensors["sincos/y"] = sincos(2, 3, 16)
+case("mlpQuick", lambda x, p_fc1_weight, p_fc1_bias, p_fc2_weight, p_fc2_bias: F.linear((h := F.linear(x, p_fc1_weight, p_fc1_bias)) * torch.sigmoid(1.702 * h), p_fc2_weight, p_fc2_bias),
+     x=r(2, 3, 4), **{"p.fc1.weight": r(8, 4), "p.fc1.bias": r(8), "p.fc2.weight": r(4, 8), "p.fc2.bias": r(4)})
 save_file(tensors, f"{sys.argv[1]}/layers.safetensors")

@@ -72,14 +72,37 @@ export interface FeatureExtractor {
   extract(images: Images): Promise<NdArray<"float32">>;
 }
 
+export interface TextEncodeOptions {
+  /** Longest sequence in tokens; longer texts are cut and keep their end token. @default the model's: 77 for CLIP, 512 for T5 */
+  readonly maxLength?: number;
+  /** `longest`: every text gets as many tokens as the longest of the call; `max`: as many as `maxLength`. @default "longest" */
+  readonly padding?: "longest" | "max";
+  /**
+   * Whether tokens see the padding, as in pipelines that give the model no mask (FLUX and Stable Diffusion 3 for T5,
+   * with `padding: "max"`). @default false
+   */
+  readonly attendPadding?: boolean;
+  readonly signal?: AbortSignal;
+}
+
+/** What a text encoder makes of N texts of T tokens. */
+export interface TextFeatures {
+  /** `(N, T, width)`: a vector for each token, after the final normalisation. */
+  readonly tokens: NdArray<"float32">;
+  /** `(N, T)`: 1 for tokens of the text, its start and its end; 0 for padding, which follows them. */
+  readonly mask: NdArray<"uint8">;
+  /** `(N, width)`: the token that stands for the whole text, where the model has one (CLIP: the end of text). */
+  readonly pooled?: NdArray<"float32">;
+  /** `(N, E)`: `pooled` projected into the space that texts and images share, where the model has one. Not normalised. */
+  readonly embedding?: NdArray<"float32">;
+}
+
 /** Text to conditioning vectors. */
 export interface TextEncoder {
-  /** Token features `(N, T, D)`, their mask `(N, T)` and a pooled vector `(N, P)` where the model has one. */
-  encode(texts: readonly string[]): Promise<{
-    readonly tokens: NdArray<"float32">;
-    readonly mask: NdArray<"uint8">;
-    readonly pooled?: NdArray<"float32">;
-  }>;
+  /** Number of channels of a token. */
+  readonly width: number;
+  encode(texts: readonly string[], options?: TextEncodeOptions): Promise<TextFeatures>;
+  /** Releases the compiled graphs. */
   dispose(): void;
 }
 

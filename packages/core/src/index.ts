@@ -7,7 +7,9 @@ export type {
   Images,
   LatentStats,
   SourceState,
+  TextEncodeOptions,
   TextEncoder,
+  TextFeatures,
   Tokenizer,
 } from "./contracts.ts";
 export { AlignTokError, check, type ErrorCode, listSome } from "./error.ts";

@@ -21,6 +21,7 @@ const layers: Readonly<Record<string, Layer>> = {
   resizeBilinear: (_, x) => nn.resizeBilinear(x, [7, 3]),
   mlp: (p, x) => nn.mlp(p, "p", x),
   mlpTanh: (p, x) => nn.mlp(p, "p", x, { gelu: "tanh" }),
+  mlpQuick: (p, x) => nn.mlp(p, "p", x, { gelu: "quick" }),
   swiGlu: (p, x) => nn.swiGlu(p, "p", x),
   selfAttention: (p, x) => nn.selfAttention(p, "p", x, { heads: 2 }),
   selfAttentionRotary: (p, x) => {
