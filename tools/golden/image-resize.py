@@ -1,9 +1,9 @@
-"""Writes the resize and crop cases of @aligntok/image with Pillow.
+"""Writes the resize and crop cases of @aligntok/image with Pillow and torchvision.
 
     python image-resize.py OUT_FOLDER       writes resize.json and resize-*.png
 
 Inputs are PNG files. Small results are PNG files too; large ones are kept as the SHA-256 of their RGB bytes.
-Needs numpy and Pillow.
+Needs numpy, Pillow and torchvision.
 """
 
 import hashlib
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
 
 FILTERS = ["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
 
@@ -55,6 +56,26 @@ ADM = [
     ("even", 10),  # 20 x 45 halves to 10 x 22, scale 1: no second pass
     ("half", 10),  # 12 x 15 scales to 10 x 12.5, which rounds to 12
     ("half-odd", 10),  # 12 x 21 scales to 10 x 17.5, which rounds to 18
+]
+
+# input, resize (a side, or height and width), filter, crop; noise is 61 x 47
+TRANSFORMS = [
+    ("scene", 256, "bicubic", 224),
+    ("scene", 224, "bilinear", None),
+    ("scene", [224, 224], "bicubic", None),
+    ("scene", [100, 300], "lanczos", [99, 150]),
+    ("scene", None, "bicubic", 224),
+    ("noise", 23, "box", 23),
+    ("noise", 23, "nearest", [8, 21]),
+    ("noise", 47, "bicubic", 47),
+    ("noise", 30, "bicubic", 33),  # black above and below only
+    ("noise", 20, "bicubic", 40),
+    ("noise", None, "bicubic", [48, 62]),  # an odd pixel goes below and to the right
+    ("noise", None, "bicubic", [100, 20]),
+    ("noise", None, "bicubic", [20, 100]),
+    ("tall", 7, "bilinear", [8, 5]),
+    ("line", 4, "bicubic", 9),
+    ("pixel", 3, "bicubic", 5),
 ]
 
 
@@ -109,9 +130,16 @@ def main(folder):
                 result.save(folder / case["picture"], optimize=True)
             resizes.append(case)
     crops = [{"input": name, "size": size, "sha256": sha256(adm_crop(images[name], size))} for name, size in ADM]
-    cases = ",\n  ".join(map(json.dumps, resizes))
-    adm = ",\n  ".join(map(json.dumps, crops))
-    (folder / "resize.json").write_text(f'{{\n "resize": [\n  {cases}\n ],\n "adm": [\n  {adm}\n ]\n}}\n')
+    transforms = []
+    for name, size, filter, crop in TRANSFORMS:
+        steps = [Resize(size, InterpolationMode(filter))] if size else []
+        result = Compose(steps + ([CenterCrop(crop)] if crop else []))(images[name])
+        shape = [result.height, result.width]
+        case = {"input": name, "resize": size, "filter": filter, "crop": crop, "shape": shape, "sha256": sha256(result)}
+        transforms.append(case)
+    lists = {"resize": resizes, "adm": crops, "transform": transforms}
+    lists = [f' "{name}": [\n  ' + ",\n  ".join(map(json.dumps, cases)) + "\n ]" for name, cases in lists.items()]
+    (folder / "resize.json").write_text("{\n" + ",\n".join(lists) + "\n}\n")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 /** The crops that vision models are trained and evaluated with. */
 
-import { check } from "@aligntok/core";
 import type { ResizeFilter } from "./filters.ts";
 import { checkCount, type Image, sizeOfImage } from "./image.ts";
 import { resize, resizeWindow } from "./resize.ts";
+import { type ImageSize, roundHalfEven, transformImage } from "./transform.ts";
 
 export interface ResizeShortSideOptions {
   /** @default "bicubic" */
@@ -19,43 +19,17 @@ export function resizeShortSide(
   size: number,
   { filter = "bicubic" }: ResizeShortSideOptions = {},
 ): Image {
-  checkCount(size, "resizeShortSide size");
-  const { height, width } = sizeOfImage(image, "resizeShortSide");
-  const short = Math.min(height, width);
-  const long = Math.floor((size * Math.max(height, width)) / short);
-  return height < width
-    ? resize(image, { height: size, width: long, filter })
-    : resize(image, { height: long, width: size, filter });
+  return transformImage(image, { resize: size, filter });
 }
 
 /**
- * The middle of an image, a copy. Where an odd number of pixels has to go, the halves round to even as in
- * torchvision's `CenterCrop`; unlike it, an image that is too small is an error and is not padded.
+ * The middle of an image, a copy, as torchvision's `CenterCrop` gives it: where an odd number of pixels has to go,
+ * the halves round to even, and a crop that is larger than the image has black edges.
  *
  * @param size Side of a square, or height and width, in pixels.
  */
-export function centerCrop(
-  image: Image,
-  size: number | { readonly height: number; readonly width: number },
-): Image {
-  const wanted = typeof size === "number" ? { height: size, width: size } : size;
-  checkCount(wanted.height, "centerCrop height");
-  checkCount(wanted.width, "centerCrop width");
-  const { height, width } = sizeOfImage(image, "centerCrop");
-  check(
-    wanted.height <= height && wanted.width <= width,
-    () =>
-      `centerCrop: expected an image of at least ${wanted.height} x ${wanted.width}, got ${height} x ${width}. resize it first`,
-  );
-  return resizeWindow(
-    image,
-    { height, width },
-    {
-      top: roundHalfEven((height - wanted.height) / 2),
-      left: roundHalfEven((width - wanted.width) / 2),
-      ...wanted,
-    },
-  );
+export function centerCrop(image: Image, size: number | ImageSize): Image {
+  return transformImage(image, { crop: size });
 }
 
 /**
@@ -83,11 +57,4 @@ export function centerCropAdm(image: Image, size: number): Image {
     { height, width, filter: "bicubic" },
     { top, left, height: size, width: size },
   );
-}
-
-/** Python's `round`: halves go to the even neighbour. */
-function roundHalfEven(x: number): number {
-  const floor = Math.floor(x);
-  const rest = x - floor;
-  return rest > 0.5 || (rest === 0.5 && floor % 2 === 1) ? floor + 1 : floor;
 }

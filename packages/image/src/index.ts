@@ -6,7 +6,15 @@ export {
   resizeShortSide,
 } from "./crop.ts";
 export { type DecodeOptions, decodeImage, readImage } from "./decode.ts";
+export {
+  type DecodedImage,
+  type DecodeStreamOptions,
+  decodeImages,
+  type ImageInput,
+  type SkippedImage,
+} from "./decode-stream.ts";
 export { encodeJpeg, encodePng, type JpegOptions } from "./encode.ts";
 export type { ResizeFilter } from "./filters.ts";
 export type { Image } from "./image.ts";
 export { type ResizeOptions, resize } from "./resize.ts";
+export { type ImageSize, type ImageTransform, transformImage } from "./transform.ts";

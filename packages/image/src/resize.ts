@@ -20,7 +20,7 @@ export interface ResizeOptions {
 }
 
 /** A part of the result, in its pixels. */
-interface Window {
+export interface Window {
   readonly left: number;
   readonly top: number;
   readonly width: number;

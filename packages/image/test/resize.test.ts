@@ -8,10 +8,12 @@ import {
   centerCrop,
   centerCropAdm,
   type Image,
+  type ImageSize,
   type ResizeFilter,
   readImage,
   resize,
   resizeShortSide,
+  transformImage,
 } from "../src/index.ts";
 
 const fixtures = join(import.meta.dirname, "fixtures");
@@ -30,12 +32,25 @@ interface Cases {
     readonly size: number;
     readonly sha256: string;
   }[];
+  readonly transform: readonly {
+    readonly input: string;
+    readonly resize: number | readonly [number, number] | null;
+    readonly filter: ResizeFilter;
+    readonly crop: number | readonly [number, number] | null;
+    readonly shape: readonly [number, number];
+    readonly sha256: string;
+  }[];
 }
 
 const cases: Cases = JSON.parse(readFileSync(join(fixtures, "resize.json"), "utf8"));
 const inputs = new Map<string, Image>();
 for (const name of new Set([...cases.resize, ...cases.adm].map(({ input }) => input))) {
   inputs.set(name, await readImage(join(fixtures, `resize-${name}.png`)));
+}
+
+/** As torchvision writes sizes. */
+function sizeFrom(size: number | readonly [number, number]): number | ImageSize {
+  return typeof size === "number" ? size : { height: size[0], width: size[1] };
 }
 
 function sha256(image: Image): string {
@@ -72,6 +87,36 @@ describe("resize equals Pillow in every bit", () => {
     const result = centerCropAdm(inputs.get(input)!, size);
     expect(result.shape).toEqual([size, size, 3]);
     expect(sha256(result)).toBe(expected);
+  });
+});
+
+describe("transformImage equals torchvision in every bit", () => {
+  test.each(cases.transform)("$input resized to $resize by $filter, cropped to $crop", (case_) => {
+    const { input, resize: size, filter, crop, shape, sha256: expected } = case_;
+    const result = transformImage(inputs.get(input)!, {
+      filter,
+      ...(size !== null && { resize: sizeFrom(size) }),
+      ...(crop !== null && { crop: sizeFrom(crop) }),
+    });
+    expect(result.shape).toEqual([...shape, 3]);
+    expect(sha256(result)).toBe(expected);
+  });
+
+  test("is a copy where there is nothing to do", () => {
+    const image = coordinates(5, 4);
+    const same = transformImage(image, {});
+    expect(same).toEqual(image);
+    same.data.fill(0);
+    expect(image).toEqual(coordinates(5, 4));
+  });
+
+  test.each([
+    [{ resize: 0 }, "transformImage resize: expected a whole number of at least 1, got 0"],
+    [{ resize: { height: 3, width: 1.5 } }, "transformImage resize width: expected"],
+    [{ crop: Number.NaN }, "transformImage crop height: expected"],
+    [{ resize: 3, filter: "cubic" as ResizeFilter }, "resize filter: expected nearest"],
+  ])("refuses %j", (transform, message) => {
+    expect(() => transformImage(coordinates(4, 4), transform)).toThrow(message);
   });
 });
 
@@ -153,8 +198,9 @@ describe("centerCrop", () => {
     expect([...crop.data.subarray(-3)]).toEqual([top + size - 1, 6, top + size + 5]);
   });
 
-  test("refuses an image that is too small", () => {
-    expect(() => centerCrop(coordinates(4, 9), 5)).toThrow("at least 5 x 5, got 4 x 9");
+  test("lays an image that is too small on black", () => {
+    const crop = centerCrop(coordinates(1, 3), { height: 3, width: 2 });
+    expect([...crop.data]).toEqual([...Array(6).fill(0), 0, 0, 0, 0, 1, 1, ...Array(6).fill(0)]);
   });
 
   test("returns memory of its own", () => {
