@@ -1,10 +1,11 @@
 /** Any file or folder of weights, known by its first bytes. */
 
-import { open, stat } from "node:fs/promises";
+import { open, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { AlignTokError, type NdArray } from "@aligntok/core";
+import { AlignTokError, listSome, type NdArray } from "@aligntok/core";
 import { fileError } from "./file-error.ts";
 import { mapSafetensors } from "./mapped-safetensors.ts";
+import { openShards } from "./sharded.ts";
 
 export type CheckpointFormat = "safetensors" | "pytorch" | "npy" | "npz" | "openvino" | "graphdef";
 
@@ -21,7 +22,8 @@ export interface Checkpoint {
 }
 
 /**
- * Opens a file of weights of any format, which its first bytes tell, never its name, or a folder of Hugging Face.
+ * Opens a file of weights of any format, which its first bytes tell, never its name, or a folder of Hugging
+ * Face, or the index (`model.safetensors.index.json`) of a model in several files.
  *
  * The file must stay as it is for as long as the tensors are used (see `mapSafetensors`).
  *
@@ -32,7 +34,15 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
   const stats = await stat(path).catch((error) => {
     throw fileError("read", path, error);
   });
-  if (stats.isDirectory()) return openCheckpoint(join(path, "model.safetensors"));
+  if (stats.isDirectory()) return openFolder(path);
+  if (path.endsWith(".index.json")) {
+    const { first, tensors, metadata } = await openShards(path, openCheckpoint);
+    return {
+      format: first?.format ?? "safetensors",
+      tensors,
+      metadata: { ...first?.metadata, ...metadata },
+    };
+  }
   const head = await readHead(path);
   if (head[8] === "{".charCodeAt(0)) {
     return { format: "safetensors", ...(await mapSafetensors(path)) };
@@ -40,6 +50,24 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
   throw new AlignTokError(
     "unsupported",
     `checkpoint ${path}: expected safetensors, got ${stats.size} bytes that start with ${describe(head)}. convert it with PyTorch first`,
+  );
+}
+
+/** What Hugging Face's folders hold, the preferred first. */
+const folderFiles = [
+  "model.safetensors",
+  "model.safetensors.index.json",
+  "pytorch_model.bin",
+  "pytorch_model.bin.index.json",
+];
+
+async function openFolder(folder: string): Promise<Checkpoint> {
+  const present = new Set(await readdir(folder));
+  const file = folderFiles.find((name) => present.has(name));
+  if (file) return openCheckpoint(join(folder, file));
+  throw new AlignTokError(
+    "not-found",
+    `checkpoint ${folder}: expected ${folderFiles.join(", ")} in it, got ${listSome([...present]) || "an empty folder"}. give the path of the file`,
   );
 }
 

@@ -9,3 +9,4 @@ export {
   serializeSafetensors,
   writeSafetensors,
 } from "./safetensors.ts";
+export { type ShardOptions, writeShardedSafetensors } from "./sharded.ts";

@@ -1,11 +1,18 @@
 /** Reading and writing safetensors. Hosts are taken to be little-endian, as every platform of Node's releases but s390x is. */
 
 import { type FileHandle, open } from "node:fs/promises";
-import { AlignTokError, type NdArray, viewBytes } from "@aligntok/core";
+import {
+  AlignTokError,
+  bytesPerElement,
+  check,
+  type NdArray,
+  sizeOf,
+  viewBytes,
+} from "@aligntok/core";
 import { writeChunksAtomic } from "./atomic-file.ts";
 import { fileError } from "./file-error.ts";
 import { formatHeader, type Header, headerLength, parseHeader, prefixLength } from "./header.ts";
-import { largestRead } from "./lazy-array.ts";
+import { largestRead, readData } from "./lazy-array.ts";
 
 /** What a file holds: arrays by name, in the dtype of the file, and free text by key. */
 export interface Safetensors {
@@ -16,10 +23,10 @@ export interface Safetensors {
 /**
  * Reads a safetensors file of any size, one tensor after the other: each owns its memory.
  *
- * Dtypes: F64 F32 F16 BF16 I64 I32 I16 I8 U64 U32 U16 U8 BOOL.
+ * Dtypes: F64 F32 F16 BF16 F8_E4M3 F8_E5M2 F8_E4M3FNUZ F8_E5M2FNUZ F8_E8M0 I64 I32 I16 I8 U64 U32 U16 U8 BOOL.
  *
  * @throws AlignTokError `not-found`; `io`; `bad-format` for a damaged file; `unsupported` for a dtype
- * not listed, such as F8_E4M3.
+ * not listed: C64 and those of less than a byte, F4, F6_E2M3, F6_E3M2.
  */
 export async function readSafetensors(path: string): Promise<Safetensors> {
   return withHeader(path, async ({ entries, metadata, dataStart }, file) => {
@@ -85,7 +92,7 @@ async function readAt(
 /**
  * Parses the bytes of a safetensors file. The arrays are copies: they own their memory.
  *
- * @throws AlignTokError `bad-format` for damaged bytes, `unsupported` for a dtype such as F8_E4M3.
+ * @throws AlignTokError `bad-format` for damaged bytes, `unsupported` for a dtype such as F4.
  */
 export function parseSafetensors(bytes: Uint8Array): Safetensors {
   const source = "bytes";
@@ -114,21 +121,12 @@ export function serializeSafetensors(
   tensors: Readonly<Record<string, NdArray>>,
   { metadata }: SafetensorsOptions = {},
 ): Uint8Array {
-  const { bytes: header, ordered } = formatHeader(tensors, metadata);
-  const size = ordered.reduce((sum, { data }) => sum + data.byteLength, header.length);
-  const out = new Uint8Array(size);
-  out.set(header);
-  let offset = header.length;
-  for (const { data } of ordered) {
-    out.set(bytesOf(data), offset);
-    offset += data.byteLength;
-  }
-  return out;
+  return new Uint8Array(Buffer.concat([...chunksOf(tensors, metadata)]));
 }
 
 /**
- * Writes a safetensors file of any size; it appears whole or not at all (see `writeFileAtomic`). The
- * arrays must not change until the promise resolves.
+ * Writes a safetensors file of any size; it appears whole or not at all (see `writeFileAtomic`). Arrays of
+ * `openCheckpoint` are read one at a time and not kept. The arrays must not change until the promise resolves.
  *
  * @throws AlignTokError `bad-input` for an array whose data does not fit its shape and dtype;
  * `not-found` for an absent folder; `io` for a full disk or a folder that is not writable.
@@ -138,10 +136,24 @@ export async function writeSafetensors(
   tensors: Readonly<Record<string, NdArray>>,
   { metadata }: SafetensorsOptions = {},
 ): Promise<void> {
-  const { bytes: header, ordered } = formatHeader(tensors, metadata);
-  await writeChunksAtomic(path, [header, ...ordered.map(({ data }) => bytesOf(data))]);
+  await writeChunksAtomic(path, chunksOf(tensors, metadata));
 }
 
-function bytesOf({ buffer, byteOffset, byteLength }: NdArray["data"]): Uint8Array {
-  return new Uint8Array(buffer, byteOffset, byteLength);
+/** The header, then the data of one array after the other; what a file holds is read when its turn comes. */
+function* chunksOf(
+  tensors: Readonly<Record<string, NdArray>>,
+  metadata: Readonly<Record<string, string>> | undefined,
+): Generator<Uint8Array> {
+  const { bytes, ordered } = formatHeader(tensors, metadata);
+  yield bytes;
+  for (const [name, array] of ordered) {
+    const { buffer, byteOffset, byteLength } = readData(array);
+    const { dtype, shape } = array;
+    check(
+      byteLength === sizeOf(shape) * bytesPerElement(dtype),
+      () =>
+        `safetensors tensor ${name}: expected ${sizeOf(shape)} elements of ${dtype} for shape [${shape}], got ${byteLength} bytes`,
+    );
+    yield new Uint8Array(buffer, byteOffset, byteLength);
+  }
 }

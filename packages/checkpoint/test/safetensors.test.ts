@@ -58,7 +58,9 @@ async function failure(promise: Promise<unknown>): Promise<AlignTokError> {
 describe("files of the Python library", () => {
   test("every dtype is covered", () => {
     const covered = new Set(Object.values(expected).map(({ dtype }) => dtype));
-    expect([...covered].sort()).toEqual([...dtypes].sort());
+    // the Python library has no PyTorch dtype for F8_E8M0; the values are tested in core
+    const known = dtypes.filter((dtype) => dtype !== "float8_e8m0fnu");
+    expect([...covered].sort()).toEqual([...known].sort());
   });
 
   test("readSafetensors gives names, dtypes, shapes and metadata", async () => {
@@ -224,7 +226,7 @@ describe("damaged files", () => {
     expect(fromFile.message).toContain(`safetensors ${path}: `);
   });
 
-  test.each(["F8_E4M3", "F8_E5M2", "C64", "toString"])("dtype %s is unsupported", (dtype) => {
+  test.each(["F4", "F6_E2M3", "C64", "toString"])("dtype %s is unsupported", (dtype) => {
     const error = parseError(fileOf({ w: entry(dtype, [4], [0, 4]) }, 4));
     expect(error.code).toBe("unsupported");
     expect(error.message).toContain(`tensor w: expected dtype F64, F32, `);

@@ -1,12 +1,18 @@
 import { AlignTokError, check } from "./error.ts";
+import { float8ToFloat32 } from "./float8.ts";
 import { bfloat16ToFloat32, float16ToFloat32 } from "./half.ts";
 
-/** Typed array that holds each dtype. float16 and bfloat16 are kept as their 16-bit patterns, bool as 0 or 1. */
+/** Typed array that holds each dtype. float16, bfloat16 and float8 are kept as their bit patterns, bool as 0 or 1. */
 export interface DTypeData {
   float64: Float64Array;
   float32: Float32Array;
   float16: Uint16Array;
   bfloat16: Uint16Array;
+  float8_e4m3fn: Uint8Array;
+  float8_e5m2: Uint8Array;
+  float8_e4m3fnuz: Uint8Array;
+  float8_e5m2fnuz: Uint8Array;
+  float8_e8m0fnu: Uint8Array;
   int64: BigInt64Array;
   int32: Int32Array;
   int16: Int16Array;
@@ -31,6 +37,11 @@ const constructors: { readonly [D in DType]: DataConstructor<D> } = {
   float32: Float32Array,
   float16: Uint16Array,
   bfloat16: Uint16Array,
+  float8_e4m3fn: Uint8Array,
+  float8_e5m2: Uint8Array,
+  float8_e4m3fnuz: Uint8Array,
+  float8_e5m2fnuz: Uint8Array,
+  float8_e8m0fnu: Uint8Array,
   int64: BigInt64Array,
   int32: Int32Array,
   int16: Int16Array,
@@ -158,6 +169,12 @@ export function toFloat32(array: NdArray): NdArray<"float32"> {
       return ndarray(float16ToFloat32(data as Uint16Array), shape);
     case "bfloat16":
       return ndarray(bfloat16ToFloat32(data as Uint16Array), shape);
+    case "float8_e4m3fn":
+    case "float8_e5m2":
+    case "float8_e4m3fnuz":
+    case "float8_e5m2fnuz":
+    case "float8_e8m0fnu":
+      return ndarray(float8ToFloat32(data as Uint8Array, dtype), shape);
     case "int64":
     case "uint64":
       return ndarray(Float32Array.from(data as BigInt64Array, Number), shape);

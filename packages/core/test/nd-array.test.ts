@@ -97,7 +97,15 @@ test("every real dtype becomes float32; float32 itself is not copied", () => {
     },
   };
   expect(toFloat32(unread)).toBe(unread);
-  const one = { float16: 0x3c00, bfloat16: 0x3f80 };
+  const one = {
+    float16: 0x3c00,
+    bfloat16: 0x3f80,
+    float8_e4m3fn: 0x38,
+    float8_e5m2: 0x3c,
+    float8_e4m3fnuz: 0x40,
+    float8_e5m2fnuz: 0x40,
+    float8_e8m0fnu: 127,
+  };
   for (const dtype of dtypes) {
     const array = zeros([1], dtype);
     if (dtype === "int64" || dtype === "uint64") (array.data as BigInt64Array)[0] = 1n;
