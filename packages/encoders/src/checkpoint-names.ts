@@ -5,16 +5,8 @@
  * fc2), and both Hugging Face spellings of `Dinov2Model`, `Dinov2WithRegistersModel` and `ViTModel` (that of
  * files on the Hub and that of transformers 5 in memory), with or without the prefix of a wrapping model.
  */
-import {
-  AlignTokError,
-  check,
-  concatRows,
-  listSome,
-  type NdArray,
-  type Parameters,
-  toFloat32,
-  zeros,
-} from "@aligntok/core";
+import { check, concatRows, type NdArray, type Parameters, toFloat32, zeros } from "@aligntok/core";
+import { checkTensors } from "./expected-tensors.ts";
 import { type ViTConfig, vitShapes } from "./vit.ts";
 
 /** Applied one after the other to every key. */
@@ -76,7 +68,7 @@ export function adaptCheckpoint(
   const shapes = vitShapes(config);
   fuse(found);
   giveClassTokenPosition(found, shapes);
-  compare(found, shapes);
+  checkTensors(found, shapes);
   return Object.fromEntries(Object.keys(shapes).map((name) => [name, found[name]!]));
 }
 
@@ -102,21 +94,4 @@ function giveClassTokenPosition(
   const withClass = zeros([1, expected, d]);
   withClass.data.set(positions.data, d);
   found.pos_embed = withClass;
-}
-
-function compare(found: Parameters, shapes: ReturnType<typeof vitShapes>): void {
-  const problems: string[] = [];
-  const missing = Object.keys(shapes).filter((name) => !(name in found));
-  if (missing.length) problems.push(`${missing.length} missing (${listSome(missing)})`);
-  const leftOver = Object.keys(found).filter((name) => !(name in shapes));
-  if (leftOver.length) problems.push(`${leftOver.length} unknown (${listSome(leftOver)})`);
-  const wrong = Object.entries(shapes)
-    .filter(([name, shape]) => found[name] && found[name].shape.join() !== shape.join())
-    .map(([name, shape]) => `${name} [${found[name]!.shape}] instead of [${shape}]`);
-  if (wrong.length) problems.push(`${wrong.length} of another shape (${listSome(wrong)})`);
-  if (!problems.length) return;
-  throw new AlignTokError(
-    "bad-input",
-    `checkpoint: expected the ${Object.keys(shapes).length} tensors of the configured model, got ${problems.join("; ")}. check that config and weights belong together`,
-  );
 }

@@ -1,9 +1,8 @@
 /** Model configurations as they lie beside weights: `config.json` of Hugging Face (dinov2, vit) and of timm. */
-import { AlignTokError, check, listSome } from "@aligntok/core";
+import { AlignTokError, check } from "@aligntok/core";
+import { count, isRecord, type Json, number, oneOf, triple } from "./config-json.ts";
 import type { PositionResampling } from "./position-embedding.ts";
 import type { ViTConfig } from "./vit.ts";
-
-type Json = Readonly<Record<string, unknown>>;
 
 /** How images are normalised, from `preprocessor_config.json`, where Hugging Face keeps it. */
 interface Preprocessor {
@@ -120,44 +119,4 @@ export function formatConfig(config: ViTConfig): Json {
     std: config.std,
     position_resampling: config.positionResampling,
   };
-}
-
-function isRecord(value: unknown): value is Json {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-function number(json: Json, key: string, fallback?: number): number {
-  const value = json[key] ?? fallback;
-  check(
-    typeof value === "number" && Number.isFinite(value) && value >= 0,
-    () => `config ${key}: expected a number, got ${JSON.stringify(value)}`,
-  );
-  return value;
-}
-
-/** A whole number; positive unless the fallback is 0. Bounded, so that no file makes us allocate without end. */
-function count(json: Json, key: string, fallback?: number): number {
-  const value = number(json, key, fallback);
-  const least = fallback === 0 ? 0 : 1;
-  check(
-    Number.isInteger(value) && value >= least && value <= 100_000,
-    () => `config ${key}: expected a whole number from ${least} to 100000, got ${value}`,
-  );
-  return value;
-}
-
-function triple(value: unknown, key: string): readonly [number, number, number] {
-  check(
-    Array.isArray(value) && value.length === 3 && value.every(Number.isFinite),
-    () => `config ${key}: expected three numbers, got ${JSON.stringify(value)}`,
-  );
-  return value as unknown as readonly [number, number, number];
-}
-
-/** One of the choices; the first where the key is absent. */
-function oneOf<T extends string>(json: Json, key: string, choices: readonly [T, ...T[]]): T {
-  const value = json[key] ?? choices[0];
-  const choice = choices.find((name) => name === value);
-  check(choice, () => `config ${key}: expected ${listSome(choices)}, got ${JSON.stringify(value)}`);
-  return choice;
 }

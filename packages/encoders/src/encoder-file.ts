@@ -1,5 +1,5 @@
 /** Encoders on disk: a folder with `config.json` and `model.safetensors`, or one safetensors file of a known model. */
-import { mkdir, readFile, stat } from "node:fs/promises";
+import { mkdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { mapSafetensors, writeFileAtomic, writeSafetensors } from "@aligntok/checkpoint";
 import {
@@ -12,6 +12,7 @@ import {
 } from "@aligntok/core";
 import { adaptCheckpoint } from "./checkpoint-names.ts";
 import { formatConfig, parseConfig } from "./config-file.ts";
+import { readJson } from "./config-json.ts";
 import { bindEncoder, type EncoderOptions, type VisionEncoder } from "./encoder.ts";
 import type { PositionResampling } from "./position-embedding.ts";
 import { type ViTConfig, type ViTModel, vitModels } from "./vit.ts";
@@ -88,25 +89,6 @@ async function readConfig(folder: string): Promise<ViTConfig> {
     `encoder: expected config.json and model.safetensors in ${folder}, got no config.json`,
   );
   return parseConfig(json, (await readJson(join(folder, "preprocessor_config.json"))) ?? {});
-}
-
-async function readJson(path: string): Promise<object | undefined> {
-  const text = await readFile(path, "utf8").catch((cause: NodeJS.ErrnoException) => {
-    if (cause.code === "ENOENT") return undefined;
-    throw new AlignTokError("io", `${path}: expected a readable file, got ${cause.code}`, {
-      cause,
-    });
-  });
-  if (text === undefined) return undefined;
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new AlignTokError(
-      "bad-format",
-      `${path}: expected JSON, got ${text.length} characters that do not parse`,
-      { cause },
-    );
-  }
 }
 
 function namedConfig(path: string, model: ViTModel | undefined): ViTConfig {
