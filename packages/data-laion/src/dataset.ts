@@ -14,8 +14,11 @@ export interface ImageRecord {
   readonly caption?: string;
 }
 
-/** Images that can be read in any order, from a folder, shards or a list. */
-export interface ImageDataset {
+/**
+ * Images that can be read in any order: of a folder, an archive, a table or a list. Iterating reads the records one
+ * after the other, in the order of the collection.
+ */
+export interface ImageDataset extends AsyncIterable<ImageRecord> {
   readonly length: number;
   /** Names of the images, in the order of the collection. */
   readonly keys: readonly string[];
@@ -65,7 +68,7 @@ export function createListDataset(
     (i) => images[i]!.key,
     classes?.length,
   );
-  return {
+  return iterable({
     length: images.length,
     keys: images.map(({ key }) => key),
     ...(labels && { labels }),
@@ -81,7 +84,7 @@ export function createListDataset(
         ...(hasCaptions && { caption: caption ?? "" }),
       };
     },
-  };
+  });
 }
 
 /**
@@ -93,13 +96,24 @@ export function selectImages(dataset: ImageDataset, indices: ArrayLike<number>):
   const chosen = Array.from(indices);
   const keys = chosen.map((index) => itemAt(dataset.keys, index));
   const { labels, classes, hasCaptions } = dataset;
-  return {
+  return iterable({
     length: chosen.length,
     keys,
     ...(labels && { labels: Int32Array.from(chosen, (index) => labels[index]!) }),
     ...(classes && { classes }),
     hasCaptions,
     read: async (index) => dataset.read(itemAt(chosen, index)),
+  });
+}
+
+/** A dataset of its parts: what iterates over it follows from `length` and `read`. */
+export function iterable(parts: Omit<ImageDataset, typeof Symbol.asyncIterator>): ImageDataset {
+  const { length, read } = parts;
+  return {
+    ...parts,
+    async *[Symbol.asyncIterator]() {
+      for (let index = 0; index < length; index++) yield await read(index);
+    },
   };
 }
 

@@ -4,7 +4,7 @@ import { readdir, readFile, realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { AlignTokError, listSome } from "@aligntok/core";
 import { readError } from "./byte-source.ts";
-import { type ImageDataset, itemAt } from "./dataset.ts";
+import { type ImageDataset, itemAt, iterable } from "./dataset.ts";
 
 /** Endings taken for images, whatever their case; whether one can be decoded shows when it is read. */
 const imageEndings = "jpg jpeg png webp gif bmp tif tiff avif ppm pgm".split(" ");
@@ -72,7 +72,7 @@ function createFolderDataset(
       `${folder}: expected images (${imageEndings.join(", ")}), got none. for shards in it give ${folder}/*.tar`,
     );
   }
-  return {
+  return iterable({
     length: keys.length,
     keys,
     ...(labels && { labels: Int32Array.from(labels) }),
@@ -88,7 +88,7 @@ function createFolderDataset(
         throw readError(path, error);
       }
     },
-  };
+  });
 }
 
 /** Keys of the images at any depth below `folder/key`: the files of a folder ahead of its sub-folders, each sorted. */

@@ -4,7 +4,7 @@
  */
 import { AlignTokError, listSome } from "@aligntok/core";
 import { chunkSource, isGzip, openByteSource, openFile, readError } from "./byte-source.ts";
-import { collectLabels, type ImageDataset, type ImageRecord, itemAt } from "./dataset.ts";
+import { collectLabels, type ImageDataset, type ImageRecord, itemAt, iterable } from "./dataset.ts";
 import { isImageName } from "./folder.ts";
 import { groupMembers } from "./samples.ts";
 import { type TarEntry, walkTar } from "./tar.ts";
@@ -66,7 +66,7 @@ export async function openShards(
     (i) => `${samples[i]!.image.shard.path}: ${samples[i]!.key}.cls`,
   );
   const hasCaptions = samples.some(({ caption }) => caption);
-  return {
+  return iterable({
     length: samples.length,
     keys: samples.map(({ key }) => key),
     ...(labels && { labels }),
@@ -81,7 +81,7 @@ export async function openShards(
         ...(hasCaptions && { caption: caption ? text(await readPlace(caption)) : "" }),
       };
     },
-  };
+  });
 }
 
 async function indexShard(shard: Shard, options: ShardOptions): Promise<IndexedSample[]> {
