@@ -34,7 +34,9 @@ export function findColumns(
   const columns = topColumns(metadata.schema);
   const images = columns.filter(isImage).map(({ element }) => element.name);
   const image =
-    wanted ?? imageNames.find((name) => images.includes(name)) ?? (images.length === 1 ? images[0] : "");
+    wanted ??
+    imageNames.find((name) => images.includes(name)) ??
+    (images.length === 1 ? images[0] : "");
   check(
     image && images.includes(image),
     () =>
@@ -92,7 +94,8 @@ function topColumns([, ...elements]: readonly SchemaElement[]): Column[] {
 function endOf(elements: readonly SchemaElement[], at: number): number {
   let open = 1;
   let next = at;
-  for (; open > 0 && next < elements.length; next++) open += (elements[next]!.num_children ?? 0) - 1;
+  for (; open > 0 && next < elements.length; next++)
+    open += (elements[next]!.num_children ?? 0) - 1;
   return next;
 }
 

@@ -4,7 +4,12 @@
  * The bytes of a row lie in a row group, which can only be read as a whole; those read last are held, within bounds.
  */
 import { AlignTokError, listSome } from "@aligntok/core";
-import { type AsyncBuffer, type FileMetaData, parquetMetadataAsync, parquetReadObjects } from "hyparquet";
+import {
+  type AsyncBuffer,
+  type FileMetaData,
+  parquetMetadataAsync,
+  parquetReadObjects,
+} from "hyparquet";
 import { compressors } from "hyparquet-compressors";
 import { openFile, readError } from "./byte-source.ts";
 import { collectLabels, type ImageDataset, itemAt, iterable } from "./dataset.ts";
@@ -125,7 +130,8 @@ async function readRange(path: string, start: number, end: number): Promise<Arra
     const bytes = new Uint8Array(end - start);
     for (let done = 0; done < bytes.length; ) {
       const { bytesRead } = await file.read(bytes, done, bytes.length - done, start + done);
-      if (bytesRead === 0) throw new AlignTokError("bad-format", `${path}: expected ${end} bytes, got fewer`);
+      if (bytesRead === 0)
+        throw new AlignTokError("bad-format", `${path}: expected ${end} bytes, got fewer`);
       done += bytesRead;
     }
     return bytes.buffer;
@@ -161,7 +167,10 @@ async function readFacts({ path, file, metadata, columns }: Table): Promise<Row[
   const total = metadata.row_groups.reduce((sum, group) => sum + Number(group.num_rows), 0);
   // a row takes some bytes, so a false count cannot make this allocate more than the file is worth
   if (count !== total || !(count >= 0 && count <= file.byteLength * 1000)) {
-    throw new AlignTokError("bad-format", `${path}: expected ${total} rows, got ${count}. the file is damaged`);
+    throw new AlignTokError(
+      "bad-format",
+      `${path}: expected ${total} rows, got ${count}. the file is damaged`,
+    );
   }
   if (names.length === 0) return Array.from({ length: count }, () => ({}));
   const slim = columns.isStruct ? withoutBytes(metadata, image) : metadata;

@@ -1,0 +1,166 @@
+/** Images to features: one compiled graph for each choice of layers and pooling, all with the same bound weights. */
+import {
+  check,
+  type Images,
+  type NdArray,
+  ndarray,
+  type Parameters,
+  parameter,
+  rows,
+  zeros,
+} from "@aligntok/core";
+import { type CompileOptions, type Jitted, jit } from "@aligntok/jit";
+import { layerNorm } from "@aligntok/nn";
+import type { Tensor } from "@tensorflow/tfjs-core";
+import { type Pooling, pooledShape, poolTokens } from "./pooling.ts";
+import { resamplePositions } from "./position-embedding.ts";
+import { preprocess } from "./preprocess.ts";
+import { applyViTLayers, type ViTConfig } from "./vit.ts";
+
+export interface FeaturesOptions {
+  /**
+   * After which block: 0 is the first, -1 the last. A list gives a result for each.
+   * @default -1
+   */
+  readonly layer?: number | readonly number[];
+  /**
+   * `none`: all tokens (N, prefix + T, D); `patches`: (N, T, D); `registers`: (N, R, D); `cls`: the class token (N, D);
+   * `mean`: the mean patch token (N, D). Done in the graph, so that no more leaves it than is asked for.
+   * @default "none"
+   */
+  readonly pool?: Pooling;
+  /** Whether the final LayerNorm is applied, whatever the layer. @default true */
+  readonly norm?: boolean;
+  /** Rejects with its reason: between batches, or at once with `worker`. */
+  readonly signal?: AbortSignal;
+}
+
+/** One array, or one for each layer of a list. */
+export type FeaturesOf<O extends FeaturesOptions> = O extends { readonly layer: readonly number[] }
+  ? NdArray<"float32">[]
+  : NdArray<"float32">;
+
+interface Inputs {
+  readonly params: Readonly<Record<string, Tensor>>;
+  readonly positions: Tensor;
+  /** (N, H, W, 3), 0 to 255 */
+  readonly images: Tensor;
+}
+
+type FeatureGraph = Jitted<Omit<Inputs, "params">, Tensor[]>;
+
+/** Choices of layers and pooling whose graphs are held; each holds some for sizes of images and batches. */
+const mostChoices = 8;
+
+export interface FeatureComputer {
+  compute(images: Images, options: FeaturesOptions): Promise<readonly NdArray<"float32">[]>;
+  dispose(): void;
+}
+
+export function createFeatureComputer(
+  config: ViTConfig,
+  parameters: Parameters,
+  { batchSize, ...engine }: CompileOptions & { readonly batchSize: number },
+): FeatureComputer {
+  const { patchSize } = config;
+  const grids = new Map<string, NdArray<"float32">>();
+  const graphs = new Map<string, FeatureGraph>(); // least recently used first
+
+  // All but the position embeddings, which depend on the size of the images.
+  const { pos_embed: _, ...params } = parameters;
+
+  function positionsFor(grid: readonly [number, number]): NdArray<"float32"> {
+    const key = grid.join("x");
+    const known =
+      grids.get(key) ?? parameter(resamplePositions(config, parameters, grid), "pos_embed");
+    grids.set(key, known);
+    return known;
+  }
+
+  function graphFor(layers: readonly number[], pool: Pooling, norm: boolean): FeatureGraph {
+    const key = [layers, pool, norm].join(" ");
+    const graph =
+      graphs.get(key) ??
+      jit(
+        ({ params, positions, images }: Inputs) => {
+          const weights = { ...params, pos_embed: positions };
+          const outputs = applyViTLayers(config, weights, preprocess(config, images), layers);
+          return outputs.map((tokens) => {
+            const normed = norm ? layerNorm(weights, "norm", tokens, config.eps) : tokens;
+            return poolTokens(config, normed, pool);
+          });
+        },
+        { ...engine, bind: { params } },
+      );
+    graphs.delete(key);
+    graphs.set(key, graph);
+    for (const [oldest, old] of graphs) {
+      if (graphs.size <= mostChoices) break;
+      graphs.delete(oldest);
+      old.dispose();
+    }
+    return graph;
+  }
+
+  async function compute(
+    images: Images,
+    { layer = -1, pool = "none", norm = true, signal }: FeaturesOptions,
+  ): Promise<NdArray<"float32">[]> {
+    const [n = 0, height = 0, wide = 0, colours] = images.shape;
+    check(
+      images.dtype === "uint8" && images.shape.length === 4 && colours === 3,
+      () => `images: expected uint8 (N, H, W, 3), got ${images.dtype} [${images.shape}]`,
+    );
+    checkSize(config, height, wide);
+    const layers = resolveLayers([layer].flat(), config.depth);
+    const grid = [height / patchSize, wide / patchSize] as const;
+    const shape = pooledShape(config, pool, grid[0] * grid[1]);
+    const positions = positionsFor(grid);
+    const graph = graphFor(layers, pool, norm);
+    const outputs = layers.map(() => zeros([n, ...shape]));
+    // Batches are powers of two below batchSize at the end, so that few graphs serve every count.
+    for (let start = 0; start < n; ) {
+      const left = n - start;
+      const size = left >= batchSize ? batchSize : 2 ** Math.floor(Math.log2(left));
+      const batch = rows(images, start, start + size);
+      const pixels = ndarray(Float32Array.from(batch.data), batch.shape);
+      const into = outputs.map((output) => rows(output, start, start + size));
+      await graph({ positions, images: pixels }, { into, ...(signal && { signal }) });
+      start += size;
+    }
+    return outputs;
+  }
+
+  function dispose(): void {
+    for (const graph of graphs.values()) graph.dispose();
+    graphs.clear();
+    grids.clear();
+  }
+
+  return { compute, dispose };
+}
+
+/** @throws AlignTokError `bad-input` unless height and width are multiples of the patch size */
+export function checkSize({ patchSize }: ViTConfig, height: number, width: number): void {
+  check(
+    height > 0 && width > 0 && height % patchSize === 0 && width % patchSize === 0,
+    () =>
+      `images: expected height and width to be multiples of ${patchSize}, got ${height}x${width}. resize or crop first`,
+  );
+}
+
+/** Blocks counted from 0, from numbers that may count from the end. */
+function resolveLayers(layers: readonly number[], depth: number): number[] {
+  const resolved = layers.map((layer) => (layer < 0 ? depth + layer : layer));
+  const valid = resolved.every((i) => Number.isInteger(i) && i >= 0 && i < depth);
+  check(
+    valid && layers.length > 0,
+    () =>
+      `layer: expected whole numbers from ${-depth} to ${depth - 1}, got ${layers.join(", ") || "none"}`,
+  );
+  check(
+    new Set(resolved).size === resolved.length,
+    () => `layer: expected each block once, got ${layers.join(", ")}`,
+  );
+  return resolved;
+}
