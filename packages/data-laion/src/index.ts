@@ -7,6 +7,7 @@ export {
 } from "./dataset.ts";
 export { openImageFolder } from "./folder.ts";
 export { openImages } from "./open.ts";
+export { openParquet, type ParquetOptions } from "./parquet.ts";
 export { expandBraces, expandPaths } from "./paths.ts";
 export type { Crop } from "./prepare.ts";
 export { readSamples, type Sample, sampleKey } from "./samples.ts";
@@ -19,3 +20,4 @@ export {
 } from "./source.ts";
 export { readTar, type TarInput, type TarMember } from "./tar.ts";
 export type { TarKind } from "./tar-header.ts";
+export { openZips } from "./zip.ts";

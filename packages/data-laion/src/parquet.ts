@@ -195,7 +195,11 @@ function nameRows(facts: readonly Row[]): string[] {
 }
 
 /** Class indices; names of classes are numbered in sorted order, and -1 throughout is Hugging Face's "unknown". */
-function labelRows(facts: readonly Row[], keys: readonly string[], known?: readonly string[]) {
+function labelRows(
+  facts: readonly Row[],
+  keys: readonly string[],
+  known?: readonly string[],
+): { readonly labels?: Int32Array; readonly classes?: readonly string[] } {
   const values = facts.map(({ label }) => (typeof label === "bigint" ? Number(label) : label));
   if (values.every((label) => label === -1)) return {};
   const names = [...new Set(values.filter((label) => typeof label === "string"))].sort();

@@ -10,7 +10,7 @@ import { groupMembers } from "./samples.ts";
 import { type TarEntry, walkTar } from "./tar.ts";
 
 export interface ShardOptions {
-  /** Extension of the image within a sample, for samples with several: `seg.png`. @default the first image in it, jpg and png before others */
+  /** Extension of the image within a sample, for samples with several: `seg.png`; in Parquet, the column. @default the first, jpg and png before others */
   readonly image?: string;
   /** What a shard that ends too early means: an error, or use of its whole samples. @default "raise" */
   readonly damaged?: "raise" | "keep";
