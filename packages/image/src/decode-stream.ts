@@ -1,9 +1,11 @@
 /** Any number of images decoded beside whoever consumes them: in order, and never many at once. */
 
+import { availableParallelism } from "node:os";
 import { AlignTokError, check } from "@aligntok/core";
-import { decodeImage, readImage } from "./decode.ts";
+import type { DecodeTask } from "./decode-input.ts";
+import { openDecoder } from "./decode-threads.ts";
 import { checkCount, type Image } from "./image.ts";
-import { type ImageTransform, transformImage } from "./transform.ts";
+import type { ImageTransform } from "./transform.ts";
 
 /**
  * What can be decoded: a path, the bytes of a file, either of them under a key, or pixels. `name` is what errors
@@ -35,7 +37,7 @@ export interface DecodeStreamOptions {
   readonly transform?: ImageTransform;
   /** Threads that decode; 0 decodes in this one. @default one less than there are cores, at least 1 and at most 4 */
   readonly workers?: number;
-  /** Images that may be ready or under way before the consumer asks for them. @default 8 more than twice the workers */
+  /** Images that may be ready or under way before the consumer asks for them. @default 16 */
   readonly ahead?: number;
   /** Whether an image that cannot be read or decoded ends the iteration or is left out. @default "raise" */
   readonly onError?: "raise" | "skip";
@@ -46,37 +48,120 @@ export interface DecodeStreamOptions {
   readonly signal?: AbortSignal;
 }
 
+/** What became of an input; a `fatal` error ends the iteration. */
+type Outcome = { readonly image: Image } | { readonly error: unknown; readonly fatal: boolean };
+
+interface Slot {
+  readonly key: string;
+  readonly index: number;
+  outcome?: Outcome;
+}
+
 /**
- * Decodes and transforms images beside the consumer. Images come in the order of the source.
+ * Decodes and transforms images beside the consumer, in threads that end with the iteration and never keep the
+ * process alive. Images come in the order of the source, which is read no farther than `ahead` images beyond the
+ * consumer.
  *
- * @throws AlignTokError of `decodeImage` and `readImage` unless skipped, `aborted` when `signal` fires, and whatever the source throws
+ * The threads turn off libvips's cache and its own threads (`sharp.cache(false)`, `sharp.concurrency(1)`) for the
+ * whole process: without, memory would grow with the number of different images.
+ *
+ * @throws AlignTokError of `decodeImage` and `readImage` unless skipped, `aborted` when `signal` fires, `unavailable`
+ * or `out-of-memory` when a thread dies; and whatever the source throws
  */
 export async function* decodeImages(
   source: Iterable<ImageInput> | AsyncIterable<ImageInput>,
   options: DecodeStreamOptions = {},
 ): AsyncGenerator<DecodedImage, void, undefined> {
-  const { transform, onError = "raise", onSkip, maxPixels, signal } = options;
-  checkCount(options.ahead ?? 8, "decodeImages ahead");
+  const { transform = {}, ahead = 16, onError = "raise", onSkip, maxPixels, signal } = options;
+  const { workers = Math.min(4, Math.max(1, availableParallelism() - 1)) } = options;
+  checkCount(ahead, "decodeImages ahead");
+  check(
+    Number.isSafeInteger(workers) && workers >= 0,
+    () => `decodeImages workers: expected a whole number of at least 0, got ${workers}`,
+  );
   check(
     onError === "raise" || onError === "skip",
     () => `decodeImages onError: expected raise or skip, got ${onError}`,
   );
-  let index = 0;
-  for await (const input of source) {
-    if (signal?.aborted) {
-      throw new AlignTokError("aborted", "decodeImages: aborted", { cause: signal.reason });
+
+  const decoder = openDecoder(workers);
+  const iterator =
+    Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : source[Symbol.iterator]();
+  /** Oldest first. */
+  const slots: Slot[] = [];
+  let count = 0;
+  let pulling = false;
+  let exhausted = false;
+  let wake = () => {};
+  const wakeUp = () => wake();
+
+  /** Takes inputs, one after the other, while there is room. */
+  async function pull(): Promise<void> {
+    if (pulling) return;
+    pulling = true;
+    while (!exhausted && slots.length < ahead) {
+      const slot: Slot = { key: String(count), index: count++ };
+      try {
+        const { done, value } = await iterator.next();
+        if (done || exhausted) exhausted = true;
+        else void fill(slots[slots.push({ ...slot, key: keyOf(value, slot.index) }) - 1]!, value);
+      } catch (error) {
+        exhausted = true;
+        slots.push({ ...slot, outcome: { error, fatal: true } });
+      }
+      wakeUp();
     }
-    const key = keyOf(input, index);
-    try {
-      const decoded = await decodeInput(input, key, maxPixels);
-      const image = transform ? transformImage(decoded, transform) : decoded;
-      yield { key, index, image };
-    } catch (error) {
-      if (onError === "raise" || !AlignTokError.isInstance(error)) throw error;
-      onSkip?.({ key, index, error });
-    }
-    index++;
+    pulling = false;
   }
+
+  async function fill(slot: Slot, input: ImageInput): Promise<void> {
+    try {
+      const task = await taskOf(input, slot.key);
+      slot.outcome = { image: await decoder.decode({ ...task, transform, maxPixels }) };
+    } catch (error) {
+      slot.outcome = { error, fatal: onError === "raise" || !concernsOneImage(error) };
+    }
+    wakeUp();
+  }
+
+  signal?.addEventListener("abort", wakeUp);
+  try {
+    for (;;) {
+      if (signal?.aborted) {
+        throw new AlignTokError("aborted", "decodeImages: aborted", { cause: signal.reason });
+      }
+      void pull();
+      const { key, index, outcome } = slots[0] ?? {};
+      if (key === undefined && exhausted) return;
+      if (key === undefined || index === undefined || !outcome) {
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+        continue;
+      }
+      slots.shift();
+      void pull();
+      if ("image" in outcome) yield { key, index, image: outcome.image };
+      else if (outcome.fatal) throw outcome.error;
+      else onSkip?.({ key, index, error: outcome.error as AlignTokError });
+    }
+  } finally {
+    signal?.removeEventListener("abort", wakeUp);
+    decoder.end();
+    if (!exhausted) {
+      exhausted = true;
+      // a source that never answers must not hold up the end
+      const closed = iterator.return?.();
+      if (pulling) Promise.resolve(closed).catch(() => {});
+      else await closed;
+    }
+  }
+}
+
+/** Whether the next image may be better. */
+function concernsOneImage(error: unknown): boolean {
+  if (!AlignTokError.isInstance(error)) return false;
+  return error.code !== "unavailable" && error.code !== "out-of-memory" && error.code !== "aborted";
 }
 
 function keyOf(input: ImageInput, index: number): string {
@@ -84,11 +169,10 @@ function keyOf(input: ImageInput, index: number): string {
   return "key" in input ? input.key : String(index);
 }
 
-async function decodeInput(input: ImageInput, key: string, maxPixels?: number): Promise<Image> {
-  const limit = maxPixels === undefined ? {} : { maxPixels };
-  if (typeof input === "string") return readImage(input, limit);
-  if (input instanceof Uint8Array) return decodeImage(input, { name: `image ${key}`, ...limit });
-  if ("dtype" in input) return input;
+async function taskOf(input: ImageInput, key: string): Promise<Pick<DecodeTask, "name" | "from">> {
+  if (typeof input === "string") return { name: input, from: { path: input } };
+  if (input instanceof Uint8Array) return { name: `image ${key}`, from: { bytes: input } };
+  if ("dtype" in input) return { name: `image ${key}`, from: input };
   const bytes = "bytes" in input ? input.bytes : await input.read();
-  return decodeImage(bytes, { name: input.name ?? key, ...limit });
+  return { name: input.name ?? key, from: { bytes } };
 }

@@ -82,9 +82,14 @@ export async function decodeImage(
  * @throws AlignTokError as `decodeImage`, and `not-found` or `io` where the file cannot be read.
  */
 export async function readImage(path: string, options: DecodeOptions = {}): Promise<Image> {
-  let bytes: Uint8Array;
+  const bytes = await readBytes(path);
+  return decodeImage(bytes, { name: path, ...options });
+}
+
+/** The bytes of an image file. @throws AlignTokError `not-found` or `io`, naming the path */
+export async function readBytes(path: string): Promise<Uint8Array> {
   try {
-    bytes = await readFile(path);
+    return await readFile(path);
   } catch (cause) {
     const { code, message } = cause as NodeJS.ErrnoException;
     throw code === "ENOENT"
@@ -95,7 +100,6 @@ export async function readImage(path: string, options: DecodeOptions = {}): Prom
           cause,
         });
   }
-  return decodeImage(bytes, { name: path, ...options });
 }
 
 async function readMetadata(

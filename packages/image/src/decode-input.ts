@@ -1,0 +1,21 @@
+/** One input of `decodeImages`: bytes, a path or pixels to an image, in whichever thread this runs. */
+
+import { decodeImage, readBytes } from "./decode.ts";
+import type { Image } from "./image.ts";
+import { type ImageTransform, transformImage } from "./transform.ts";
+
+export interface DecodeTask {
+  /** What errors call it. */
+  readonly name: string;
+  readonly from: { readonly path: string } | { readonly bytes: Uint8Array } | Image;
+  readonly transform: ImageTransform;
+  readonly maxPixels: number | undefined;
+}
+
+/** The result has memory of its own. */
+export async function decodeTask({ name, from, transform, maxPixels }: DecodeTask): Promise<Image> {
+  if ("dtype" in from) return transformImage(from, transform);
+  const bytes = "path" in from ? await readBytes(from.path) : from.bytes;
+  const image = await decodeImage(bytes, { name, ...(maxPixels !== undefined && { maxPixels }) });
+  return transformImage(image, transform);
+}
