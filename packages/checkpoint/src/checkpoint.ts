@@ -1,10 +1,13 @@
 /** Any file or folder of weights, known by its first bytes. */
 
+import { existsSync } from "node:fs";
 import { open, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { AlignTokError, listSome, type NdArray } from "@aligntok/core";
 import { fileError } from "./file-error.ts";
+import { mapGraphdef } from "./graphdef.ts";
 import { mapSafetensors } from "./mapped-safetensors.ts";
+import { mapOpenvino } from "./openvino.ts";
 import { openShards } from "./sharded.ts";
 
 export type CheckpointFormat = "safetensors" | "pytorch" | "npy" | "npz" | "openvino" | "graphdef";
@@ -47,10 +50,24 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
   if (head[8] === "{".charCodeAt(0)) {
     return { format: "safetensors", ...(await mapSafetensors(path)) };
   }
+  if (/^\s*<(\?xml|net\b)/.test(Buffer.from(head).toString("utf8").replace("\ufeff", ""))) {
+    return { format: "openvino", ...(await mapOpenvino(path)) };
+  }
+  if (startsGraph(head)) return { format: "graphdef", ...(await mapGraphdef(path)) };
+  // the data of OpenVINO has no mark of its own
+  const xml = path.replace(/\.bin$/, ".xml");
+  if (xml !== path && existsSync(xml)) return { format: "openvino", ...(await mapOpenvino(xml)) };
   throw new AlignTokError(
     "unsupported",
-    `checkpoint ${path}: expected safetensors, got ${stats.size} bytes that start with ${describe(head)}. convert it with PyTorch first`,
+    `checkpoint ${path}: expected safetensors, OpenVINO (.xml) or a frozen TensorFlow graph (.pb), got ${stats.size} bytes that start with ${describe(head)}. convert it to safetensors with the library that wrote it`,
   );
+}
+
+/** A node (field 1) that starts with its name (field 1). */
+function startsGraph(head: Uint8Array): boolean {
+  let at = 1;
+  while (at < 6 && head[at]! >= 0x80) at++;
+  return head[0] === 0x0a && head[at + 1] === 0x0a;
 }
 
 /** What Hugging Face's folders hold, the preferred first. */

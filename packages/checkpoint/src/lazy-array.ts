@@ -51,7 +51,9 @@ export function mappedArray<D extends DType>(
 ): NdArray<D> {
   const length = sizeOf(shape) * bytesPerElement(dtype);
   const read = () => viewBytes(readRange(source, length), shape, dtype).data;
-  return lazyArray(dtype, shape, { read, source });
+  // an engine maps whole elements only
+  const aligned = source.offset % bytesPerElement(dtype) === 0;
+  return lazyArray(dtype, shape, { read, ...(aligned && { source }) });
 }
 
 /** The data of any array; a lazy one does not keep it, so that going through a file holds one array at a time. */
