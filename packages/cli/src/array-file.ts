@@ -18,8 +18,12 @@ export interface ArrayFileContent {
 export interface ArrayFile {
   /** Appends rows. */
   append(values: Float32Array): Promise<void>;
-  /** Completes the file, which takes its name only now. */
-  finish(): Promise<void>;
+  /**
+   * Completes the file, which takes its name only now.
+   *
+   * @param kept which of the rows came, where some were left out
+   */
+  finish(kept?: readonly number[]): Promise<void>;
   /** Removes what was written, unless it is finished. */
   discard(): Promise<void>;
 }
@@ -43,33 +47,59 @@ export async function createArrayFile(path: string, content: ArrayFileContent): 
   checkArrayPath(path);
   const npy = path.endsWith(".npy");
   const file = await createGrowingFile(path);
-  let left = sizeOf(content.shape);
-  await file.append(npy ? npyHeader(content.shape, "<f4") : safetensorsHeader(content));
+  const headerOf = (part: ArrayFileContent, length = 0) =>
+    npy ? npyHeader(part.shape, "<f4", length) : safetensorsHeader(part, length);
+  const header = headerOf(content);
+  let written = 0;
+  await file.append(header);
   return {
     async append(values) {
-      left -= values.length;
-      check(left >= 0, () => `${path}: expected no more than ${content.shape[0]} rows`);
+      written += values.length;
+      check(
+        written <= sizeOf(content.shape),
+        () => `${path}: expected no more than ${content.shape[0]} rows`,
+      );
       await file.append(bytesOf(values));
     },
-    async finish() {
+    async finish(kept) {
+      const part = kept ? selectRows(content, kept) : content;
+      const left = sizeOf(part.shape) - written;
       check(left === 0, () => `${path}: expected ${left} more values`);
-      if (!npy && content.labels) await file.append(bytesOf(content.labels));
+      if (!npy && part.labels) await file.append(bytesOf(part.labels));
+      // a header of fewer rows is shorter, and padded to the length that was reserved
+      if (part !== content) await file.patch(headerOf(part, header.length), 0);
       await file.finish();
     },
     discard: file.discard,
   };
 }
 
-/** NumPy's format 1.0: magic, version, length, a Python dict padded to a multiple of 64 bytes. */
-export function npyHeader(shape: readonly number[], descr: "<f4" | "<i4" | "|u1"): Uint8Array {
+function selectRows({ shape, keys, labels }: ArrayFileContent, kept: readonly number[]) {
+  return {
+    shape: [kept.length, ...shape.slice(1)],
+    keys: kept.map((row) => keys[row]!),
+    ...(labels && { labels: Int32Array.from(kept, (row) => labels[row]!) }),
+  };
+}
+
+/**
+ * NumPy's format 1.0: magic, version, length, a Python dict padded to a multiple of 64 bytes.
+ *
+ * @param least bytes that the header takes at least
+ */
+export function npyHeader(
+  shape: readonly number[],
+  descr: "<f4" | "<i4" | "|u1",
+  least = 0,
+): Uint8Array {
   const tuple = shape.length === 1 ? `${shape[0]},` : shape.join(", ");
   const dict = `{'descr': '${descr}', 'fortran_order': False, 'shape': (${tuple}), }`;
-  const length = Math.ceil((10 + dict.length + 1) / 64) * 64 - 10;
+  const length = Math.max(least, Math.ceil((10 + dict.length + 1) / 64) * 64) - 10;
   const prefix = [0x93, ...Buffer.from("NUMPY"), 1, 0, length & 255, length >> 8];
   return Buffer.concat([Buffer.from(prefix), Buffer.from(`${dict.padEnd(length - 1)}\n`)]);
 }
 
-function safetensorsHeader({ shape, keys, labels }: ArrayFileContent): Uint8Array {
+function safetensorsHeader({ shape, keys, labels }: ArrayFileContent, least: number): Uint8Array {
   const size = sizeOf(shape) * 4;
   const header = {
     __metadata__: { keys: JSON.stringify(keys) },
@@ -83,7 +113,8 @@ function safetensorsHeader({ shape, keys, labels }: ArrayFileContent): Uint8Arra
     }),
   };
   const json = Buffer.from(JSON.stringify(header));
-  const padded = Buffer.concat([json, Buffer.from(" ".repeat((8 - (json.length % 8)) % 8))]);
+  const size8 = Math.max(least - 8, Math.ceil(json.length / 8) * 8);
+  const padded = Buffer.concat([json, Buffer.alloc(size8 - json.length, " ")]);
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(padded.length));
   return Buffer.concat([length, padded]);

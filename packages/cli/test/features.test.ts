@@ -2,12 +2,11 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promis
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { readSafetensors } from "@aligntok/checkpoint";
-import { createRandom, type Images, ndarray } from "@aligntok/core";
+import { createRandom, type Images, ndarray, rows } from "@aligntok/core";
 import { createEncoder, saveEncoder, type VisionEncoder, vitModels } from "@aligntok/encoders";
-import { encodePng } from "@aligntok/image";
+import { encodePng, readImage } from "@aligntok/image";
 import { engines } from "@aligntok/jit";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { pool } from "../src/commands/features.ts";
 import { aligntok } from "./command-line.ts";
 
 const size = 32;
@@ -144,9 +143,37 @@ test("Ctrl-C ends with 130 and leaves no output", async () => {
   expect((await readdir(folder)).filter((name) => name.includes("many.npy"))).toEqual([]);
 });
 
-test("pooling takes the mean of the patches, without class token and registers", () => {
-  const tokens = ndarray(Float32Array.of(9, 9, 1, 2, 3, 4, 7, 7, 5, 6, 7, 8), [2, 3, 2]);
-  expect(pool({ prefixTokens: 1 }, tokens, "mean").data).toEqual(Float32Array.of(2, 3, 6, 7));
-  expect(pool({ prefixTokens: 1 }, tokens, "cls").data).toEqual(Float32Array.of(9, 9, 7, 7));
-  expect(pool({ prefixTokens: 1 }, tokens, "none")).toBe(tokens);
+test("layers, pooling without the normalisation, skipped images and a PCA picture", async () => {
+  const some = join(folder, "some");
+  await mkdir(some);
+  await writeFile(join(some, "a.png"), await readFile(join(folder, "photos/apples/0.png")));
+  await writeFile(join(some, "b.png"), "not a picture");
+  await writeFile(join(some, "c.png"), await readFile(join(folder, "photos/apples/1.png")));
+  const args = ["--layer", "0,-1", "--pool", "mean", "--no-norm", "--on-error", "skip", "--json"];
+  const picture = join(folder, "pca.png");
+  for (const out of [join(folder, "layers.npy"), join(folder, "layers.safetensors")]) {
+    const { status, stdout, stderr } = await run(some, ...args, "--out", out, "--pca", picture);
+    expect({ status, stderr }).toMatchObject({ status: 0 });
+    expect(JSON.parse(stdout)).toMatchObject({ shape: [2, 2, 16], skipped: { "bad-format": 1 } });
+    expect(stderr).toMatch(/left out: .*b\.png/);
+  }
+  const { tensors, metadata } = await readSafetensors(join(folder, "layers.safetensors"));
+  expect(JSON.parse(metadata.keys!)).toEqual(["a.png", "c.png"]);
+  const layers = await encoder.features(rows(images, 0, 2), {
+    layer: [0, 1],
+    pool: "mean",
+    norm: false,
+  });
+  const values = tensors.features!.data as Float32Array;
+  for (const [l, { data }] of layers.entries()) {
+    for (let i = 0; i < 2; i++) {
+      const row = values.subarray((i * 2 + l) * 16, (i * 2 + l + 1) * 16);
+      for (const [j, value] of row.entries()) expect(value).toBeCloseTo(data[i * 16 + j]!, 5);
+    }
+  }
+  const bytes = await readFile(join(folder, "layers.npy"));
+  expect(bytes.toString("latin1", 0, 128)).toContain("'shape': (2, 2, 16), }");
+  expect(new Float32Array(bytes.buffer.slice(bytes.byteOffset + 128))).toEqual(values);
+  const sheet = await readImage(picture);
+  expect(sheet.shape).toEqual([size + 8, 4 * size + 20, 3]);
 });

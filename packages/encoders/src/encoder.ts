@@ -10,7 +10,7 @@ import {
 import type { ImageInput } from "@aligntok/image";
 import type { EngineOptions, Precision } from "@aligntok/jit";
 import { type FeatureStream, type FeatureStreamOptions, streamFeatures } from "./feature-stream.ts";
-import { createFeatureComputer, type FeaturesOf, type FeaturesOptions } from "./features.ts";
+import { createFeatureComputer, type FeaturesOptions } from "./features.ts";
 import { initViT, type ViTConfig } from "./vit.ts";
 
 export interface EncoderOptions extends EngineOptions {
@@ -51,10 +51,14 @@ export interface VisionEncoder extends Encoder {
    * for await (const { keys, features } of encoder.featuresOf(paths, { pool: "cls" })) console.log(keys, features);
    * ```
    */
-  featuresOf<O extends FeatureStreamOptions = FeatureStreamOptions & { readonly layer?: number }>(
+  featuresOf(
     source: Iterable<ImageInput> | AsyncIterable<ImageInput>,
-    options?: O,
-  ): FeatureStream<FeaturesOf<O>>;
+    options: FeatureStreamOptions & { readonly layer: readonly number[] },
+  ): FeatureStream<NdArray<"float32">[]>;
+  featuresOf(
+    source: Iterable<ImageInput> | AsyncIterable<ImageInput>,
+    options?: FeatureStreamOptions & { readonly layer?: number },
+  ): FeatureStream<NdArray<"float32">>;
 }
 
 /** An encoder with random weights (`initViT`), for tests and for training from scratch. */
@@ -91,8 +95,10 @@ export function bindEncoder(
     width,
     prefixTokens: 1 + config.registers,
     features,
-    featuresOf: (source, options) =>
-      streamFeatures(encoder, batchSize, source, options ?? ({} as never)),
+    featuresOf: (
+      source: Iterable<ImageInput> | AsyncIterable<ImageInput>,
+      options: FeatureStreamOptions = {},
+    ) => streamFeatures<never>(encoder, batchSize, source, options),
     dispose,
   };
   return encoder;

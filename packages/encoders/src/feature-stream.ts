@@ -8,7 +8,7 @@ import {
   stackImages,
 } from "@aligntok/image";
 import type { VisionEncoder } from "./encoder.ts";
-import { checkSize, type FeaturesOf, type FeaturesOptions } from "./features.ts";
+import { checkSize, type FeaturesOptions } from "./features.ts";
 
 export interface FeatureStreamOptions extends FeaturesOptions, DecodeStreamOptions {
   /**
@@ -39,16 +39,16 @@ interface Item {
   readonly image: Image;
 }
 
-export function streamFeatures<O extends FeatureStreamOptions>(
+/** `F` is what `features` of the encoder gives for these options. */
+export function streamFeatures<F>(
   encoder: VisionEncoder,
   batchSize: number,
   source: Iterable<ImageInput> | AsyncIterable<ImageInput>,
-  options: O,
-): FeatureStream<FeaturesOf<O>> {
-  const given: FeatureStreamOptions = options;
-  const { layer, pool, norm, onSkip, onError = "raise", signal, ...decoding } = given;
+  options: FeatureStreamOptions,
+): FeatureStream<F> {
+  const { layer, pool, norm, onSkip, onError = "raise", signal, ...decoding } = options;
   const { imageSize } = encoder.config;
-  const { transform = { resize: imageSize, crop: imageSize }, ahead = 2 * batchSize } = given;
+  const { transform = { resize: imageSize, crop: imageSize }, ahead = 2 * batchSize } = options;
   const counts: Record<string, number> = {};
 
   function skip(key: string, index: number, error: AlignTokError): void {
@@ -91,11 +91,11 @@ export function streamFeatures<O extends FeatureStreamOptions>(
     return {
       keys: batch.map(({ key }) => key),
       indices: batch.map(({ index }) => index),
-      features: (Array.isArray(features) ? features.map(cut) : cut(features)) as FeaturesOf<O>,
+      features: (Array.isArray(features) ? features.map(cut) : cut(features)) as F,
     };
   }
 
-  async function* batches(): AsyncGenerator<FeatureBatch<FeaturesOf<O>>, void, undefined> {
+  async function* batches(): AsyncGenerator<FeatureBatch<F>, void, undefined> {
     let batch: Item[] = [];
     let lastFull = ""; // size of the images whose full batches have a graph already
     const sizeOf = ({ image }: Item) => image.shape.join();

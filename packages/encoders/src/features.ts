@@ -35,11 +35,6 @@ export interface FeaturesOptions {
   readonly signal?: AbortSignal;
 }
 
-/** One array, or one for each layer of a list. */
-export type FeaturesOf<O extends FeaturesOptions> = O extends { readonly layer: readonly number[] }
-  ? NdArray<"float32">[]
-  : NdArray<"float32">;
-
 interface Inputs {
   readonly params: Readonly<Record<string, Tensor>>;
   readonly positions: Tensor;

@@ -9,7 +9,7 @@ export {
   saveEncoder,
 } from "./encoder-file.ts";
 export type { FeatureBatch, FeatureStream, FeatureStreamOptions } from "./feature-stream.ts";
-export type { FeaturesOf, FeaturesOptions } from "./features.ts";
+export type { FeaturesOptions } from "./features.ts";
 export type { Pooling } from "./pooling.ts";
 export { type PositionResampling, resamplePositions } from "./position-embedding.ts";
 export { type Normalization, normalize, preprocess } from "./preprocess.ts";

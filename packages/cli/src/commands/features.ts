@@ -1,19 +1,27 @@
-import { type Encoder, type NdArray, ndarray } from "@aligntok/core";
-import type { ViTModel } from "@aligntok/encoders";
+import { check, type NdArray, ndarray, sizeOf } from "@aligntok/core";
+import type { ImageDataset } from "@aligntok/data-laion";
+import type { Pooling, ViTModel } from "@aligntok/encoders";
+import type { ImageInput } from "@aligntok/image";
 import type { Precision } from "@aligntok/jit";
-import { Command, Option } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
 import { type ArrayFile, checkArrayPath, createArrayFile } from "../array-file.ts";
 import { engineOptions } from "../engine-options.ts";
+import { writePcaSheet } from "../report/pca-sheet.ts";
 import { defineAction, type Session, wholeNumber } from "../session.ts";
 
-export type Pooling = "none" | "mean" | "cls";
+/** Blocks counted from 0, or from the end; of a list, each image has one more axis. */
+type Layers = "last" | number | readonly number[];
 
 interface FeaturesOptions {
   readonly encoder: string;
   readonly model?: string;
   readonly images: readonly string[];
   readonly size?: number;
+  readonly layer: Layers;
   readonly pool: Pooling;
+  readonly norm: boolean;
+  readonly onError: "raise" | "skip";
+  readonly pca?: string;
   readonly batch: number;
   readonly precision: Precision;
   readonly out: string;
@@ -31,7 +39,7 @@ export function featuresCommand(): Command {
     )
     .requiredOption(
       "--images <paths...>",
-      "folder (sub-folders are classes), glob, tar shards, files",
+      "folder (sub-folders are classes), glob, tar shards, zip, Parquet, files",
     )
     .requiredOption(
       "--out <file>",
@@ -49,21 +57,37 @@ export function featuresCommand(): Command {
     .addOption(
       new Option(
         "--size <pixels>",
-        "short side and centre crop, bicubic as Pillow does it (default: the encoder's own size)",
+        "short side and centre crop, bicubic as Pillow does it (default: the preprocessing of the model itself)",
       ).argParser(wholeNumber(1)),
     )
     .addOption(
-      new Option("--layer <name>", "which tokens: after the final normalisation")
-        .choices(["last"])
+      new Option(
+        "--layer <n>",
+        "last, or blocks from 0: 11, -2; of 0,5,11 rows get an axis of layers",
+      )
+        .argParser(parseLayers)
         .default("last"),
     )
     .addOption(
       new Option(
         "--pool <kind>",
-        "none: all tokens, class token first; mean: mean patch token; cls",
+        "none: all tokens, class token first; mean: mean patch token; cls; patches; registers",
       )
-        .choices(["none", "mean", "cls"])
+        .choices(["none", "patches", "registers", "cls", "mean"])
         .default("none"),
+    )
+    .option("--no-norm", "tokens as the block leaves them, without the final normalisation")
+    .addOption(
+      new Option(
+        "--on-error <what>",
+        "of images that cannot be read: raise, or skip and count them",
+      )
+        .choices(["raise", "skip"])
+        .default("raise"),
+    )
+    .option(
+      "--pca <file.png>",
+      "also a picture: the first images, their patch tokens' main components as colours",
     )
     .addOption(new Option("--batch <n>", "images at a time").argParser(wholeNumber(1)).default(8))
     .addHelpText(
@@ -75,15 +99,17 @@ Examples:
   aligntok features --encoder dinov2-small --images photos --out tokens.npy
   aligntok features --encoder dinov2-small --images 'photos/*.jpg' --size 448 --pool cls --out cls.npy
   aligntok features --encoder vit.safetensors --model vit_tiny_patch16_224 \\
-      --images 'train-{000..003}.tar' --pool mean --out train.safetensors`,
+      --images 'train-{000..003}.tar' --pool mean --out train.safetensors
+  aligntok features --encoder dinov2-small --images photos.zip --layer 5,11 --pool mean \\
+      --on-error skip --pca picture.png --out layers.npy`,
     );
   return defineAction(command, computeFeatures);
 }
 
 async function computeFeatures(options: FeaturesOptions, session: Session): Promise<void> {
-  const { signal, onProgress, answer } = session;
+  const { signal, onProgress, answer, log } = session;
   checkArrayPath(options.out);
-  const [{ loadEncoder }, { createImageSource, openImages }] = await Promise.all([
+  const [{ loadEncoder }, { openImages }] = await Promise.all([
     import("@aligntok/encoders"),
     import("@aligntok/data-laion"),
   ]);
@@ -94,49 +120,94 @@ async function computeFeatures(options: FeaturesOptions, session: Session): Prom
     precision: options.precision,
     ...(options.model && { model: options.model as ViTModel }),
   });
-  const size = options.size ?? encoder.config.imageSize;
-  const source = createImageSource(dataset, { batchSize: options.batch, size, shuffle: false });
+  const { pool, norm, size = encoder.config.imageSize } = options;
+  const layer = layerOf(options.layer);
+  const transform = options.size ? { resize: options.size, crop: options.size } : undefined;
+  const stream = encoder.featuresOf(recordsOf(dataset), {
+    layer,
+    pool,
+    norm,
+    signal,
+    onError: options.onError,
+    onSkip: ({ error }) => log.warn(`left out: ${error.message}`),
+    ...(transform && { transform }),
+  });
 
   let file: ArrayFile | undefined;
-  let done = 0;
+  const kept: number[] = [];
   let shape: number[] = [];
   try {
-    for await (const { images } of source.batches({ signal })) {
-      const tokens = pool(encoder, await encoder.features(images, { signal }), options.pool);
+    for await (const { indices, features } of stream) {
+      const rows = Array.isArray(options.layer) ? stackLayers(features) : features[0]!;
       if (!file) {
-        shape = [dataset.length, ...tokens.shape.slice(1)];
+        shape = [dataset.length, ...rows.shape.slice(1)];
         const { keys, labels } = dataset;
         file = await createArrayFile(options.out, { shape, keys, ...(labels && { labels }) });
       }
-      await file.append(tokens.data);
-      done += images.shape[0]!;
-      onProgress({ task: "features", done, total: dataset.length });
+      await file.append(rows.data);
+      kept.push(...indices);
+      onProgress({ task: "features", done: indices.at(-1)! + 1, total: dataset.length });
     }
-    await file?.finish();
+    check(
+      file,
+      () =>
+        `features: expected an image that can be used, got none of ${dataset.length} (left out: ${JSON.stringify(stream.skipped())})`,
+    );
+    await file.finish(kept);
+    if (options.pca) {
+      await writePcaSheet(options.pca, encoder, dataset, {
+        signal,
+        ...(transform && { transform }),
+      });
+    }
   } finally {
     await file?.discard();
     encoder.dispose();
   }
-  const result = { out: options.out, shape, dtype: "float32", pool: options.pool, size };
-  answer(`${options.out}: float32 [${shape.join(", ")}], ${size} px, pool ${options.pool}`, result);
+  shape = [kept.length, ...shape.slice(1)];
+  const skipped = stream.skipped();
+  const left = dataset.length - kept.length;
+  const result = { out: options.out, shape, dtype: "float32", layer: options.layer, pool, size };
+  answer(
+    [
+      `${options.out}: float32 [${shape.join(", ")}], ${size} px, pool ${pool}`,
+      ...(left ? [`${left} images left out: ${JSON.stringify(skipped)}`] : []),
+    ],
+    { ...result, skipped, ...(options.pca && { pca: options.pca }) },
+  );
 }
 
-/** All tokens `(N, T, D)`, or one vector an image `(N, D)`. */
-export function pool(
-  { prefixTokens }: Pick<Encoder, "prefixTokens">,
-  tokens: NdArray<"float32">,
-  kind: Pooling,
-): NdArray<"float32"> {
-  if (kind === "none") return tokens;
-  const [n = 0, t = 0, d = 0] = tokens.shape;
-  const [first, last] = kind === "cls" ? [0, 1] : [prefixTokens, t];
-  const pooled = new Float32Array(n * d);
-  for (let i = 0; i < n; i++) {
-    for (let j = 0; j < d; j++) {
-      let sum = 0;
-      for (let k = first; k < last; k++) sum += tokens.data[(i * t + k) * d + j]!;
-      pooled[i * d + j] = sum / (last - first);
+/** Read when they are decoded, so that an image that cannot be read can be left out like a damaged one. */
+function* recordsOf(dataset: ImageDataset): Generator<ImageInput> {
+  for (const [i, key] of dataset.keys.entries()) {
+    yield { key, read: async () => (await dataset.read(i)).bytes };
+  }
+}
+
+function layerOf(layer: Layers): readonly number[] {
+  if (layer === "last") return [-1];
+  return [layer].flat();
+}
+
+/** One `(n, ...)` for each of L layers to `(n, L, ...)`. */
+function stackLayers(layers: readonly NdArray<"float32">[]): NdArray<"float32"> {
+  const [n = 0, ...rest] = layers[0]!.shape;
+  const size = sizeOf(rest);
+  const data = new Float32Array(n * layers.length * size);
+  for (const [l, { data: values }] of layers.entries()) {
+    for (let i = 0; i < n; i++) {
+      data.set(values.subarray(i * size, (i + 1) * size), (i * layers.length + l) * size);
     }
   }
-  return ndarray(pooled, [n, d]);
+  return ndarray(data, [n, layers.length, ...rest]);
+}
+
+/** Parser of `last`, `11`, `-2` or `0,5,11`. */
+function parseLayers(text: string): Layers {
+  if (text === "last") return text;
+  const layers = text.split(",").map(Number);
+  if (!/^-?\d+(,-?\d+)*$/.test(text)) {
+    throw new InvalidArgumentError("expected last, or numbers of blocks such as 11, -2 or 0,5,11.");
+  }
+  return layers.length === 1 ? layers[0]! : layers;
 }
