@@ -2,6 +2,8 @@ export { writeFileAtomic } from "./atomic-file.ts";
 export { type Checkpoint, type CheckpointFormat, openCheckpoint } from "./checkpoint.ts";
 export { mapSafetensors } from "./mapped-safetensors.ts";
 export { loadParameters } from "./parameters.ts";
+export { type PulledWeights, type PullOptions, pullWeights } from "./registry/pull.ts";
+export { type ListedWeights, listWeights, resolveWeights } from "./registry/resolve.ts";
 export {
   parseSafetensors,
   readSafetensors,

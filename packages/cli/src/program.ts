@@ -5,6 +5,7 @@ import { featuresCommand } from "./commands/features.ts";
 import { quickstartCommand } from "./commands/quickstart.ts";
 import { reconstructCommand } from "./commands/reconstruct.ts";
 import { sampleCommand } from "./commands/sample.ts";
+import { weightsCommand } from "./commands/weights.ts";
 import { describeFailure } from "./failure.ts";
 import { versionOf } from "./version.ts";
 
@@ -24,6 +25,7 @@ export function createProgram(): Command {
     .addCommand(featuresCommand())
     .addCommand(reconstructCommand())
     .addCommand(sampleCommand())
+    .addCommand(weightsCommand())
     .addCommand(doctorCommand())
     .addCommand(benchCommand())
     .addHelpText(
@@ -31,7 +33,7 @@ export function createProgram(): Command {
       "\nExit status: 0 done, 1 failed, 2 bad usage or bad input, 130 interrupted.\n" +
         "aligntok COMMAND --help shows the options of a command with examples.",
     );
-  for (const command of [program, ...program.commands]) {
+  for (const command of [program, ...program.commands.flatMap((one) => [one, ...one.commands])]) {
     command
       .helpOption("--help", "show this help")
       .exitOverride()
@@ -53,6 +55,7 @@ export async function runCommandLine(argv: readonly string[]): Promise<number> {
     return 0;
   } catch (error) {
     if (error instanceof CommanderError) {
+      if (error.code === "commander.help") return 2; // `aligntok weights` alone has shown its help
       if (error.exitCode === 0) return 0; // help or version
       return complain(usageMessage(error, argv, program), 2);
     }

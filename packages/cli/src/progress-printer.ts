@@ -80,18 +80,20 @@ export function createProgressPrinter(
 
 /** `stage 1  [######------]  320/650  49%  5.9/s  eta 0:56  loss 0.123` */
 function formatProgress(progress: Progress, rate: number, withBar: boolean): string {
-  const { task, done, total, metrics = {} } = progress;
+  const { task, done, total, metrics = {}, unit } = progress;
+  const amount = unit === "bytes" ? formatBytes : String;
   const parts = [task];
   if (total !== undefined && total > 0) {
     const part = Math.min(1, done / total);
     const filled = Math.round(part * barWidth);
     if (withBar) parts.push(`[${"#".repeat(filled)}${"-".repeat(barWidth - filled)}]`);
-    parts.push(`${done}/${total}`, `${Math.floor(part * 100)}%`);
+    parts.push(`${amount(done)}/${amount(total)}`, `${Math.floor(part * 100)}%`);
   } else {
-    parts.push(String(done));
+    parts.push(amount(done));
   }
   if (rate > 0) {
-    parts.push(rate >= 1 ? `${rate.toPrecision(3)}/s` : `${(1 / rate).toPrecision(3)} s each`);
+    if (unit === "bytes") parts.push(`${formatBytes(rate)}/s`);
+    else parts.push(rate >= 1 ? `${rate.toPrecision(3)}/s` : `${(1 / rate).toPrecision(3)} s each`);
     if (total !== undefined && done < total)
       parts.push(`eta ${formatSeconds((total - done) / rate)}`);
   }
@@ -105,6 +107,13 @@ export function formatSeconds(seconds: number): string {
   const [hours, minutes] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60];
   const tail = String(whole % 60).padStart(2, "0");
   return hours > 0 ? `${hours}:${String(minutes).padStart(2, "0")}:${tail}` : `${minutes}:${tail}`;
+}
+
+/** `512 B`, `1.50 MB`, `4.00 GB`: powers of 1000. */
+export function formatBytes(bytes: number): string {
+  if (bytes < 1000) return `${Math.round(bytes)} B`;
+  const power = Math.min(4, Math.floor(Math.log10(bytes) / 3));
+  return `${(bytes / 1000 ** power).toFixed(power > 1 ? 2 : 0)} ${["B", "kB", "MB", "GB", "TB"][power]}`;
 }
 
 /** Four significant digits: `0.1234`, `15.92`, `650`. */

@@ -24,6 +24,8 @@ export interface Session extends Omit<CommonOptions, "json"> {
   /** Shows progress on standard error. */
   readonly onProgress: OnProgress;
   readonly log: Logger;
+  /** What stands on the command line besides options. */
+  readonly args: readonly string[];
   /** The command's answer: lines for people, or `value` alone as JSON under `--json`. */
   answer(lines: string | readonly string[], value: unknown): void;
 }
@@ -53,13 +55,15 @@ export function defineAction<Options>(
         .default("info"),
     )
     .option("--json", "print only JSON on standard output")
-    .action(async (options: Options & CommonOptions) => {
-      await withSession(options, (session) => action(options, session));
+    .action(async () => {
+      const options = command.opts() as Options & CommonOptions;
+      await withSession(options, command.args, (session) => action(options, session));
     });
 }
 
 async function withSession(
   common: CommonOptions,
+  args: readonly string[],
   action: (session: Session) => Promise<void>,
 ): Promise<void> {
   const controller = new AbortController();
@@ -90,6 +94,7 @@ async function withSession(
     if (common.engine === "reference") await loadReferenceBackend();
     await action({
       ...common,
+      args,
       signal,
       onProgress: level >= logLevels.indexOf("info") ? printer.onProgress : () => {},
       log: {

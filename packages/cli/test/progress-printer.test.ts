@@ -62,6 +62,19 @@ test("a new task settles the one before, whose last state is shown", () => {
   expect(text()).toBe("reading  3\nwriting  1/2  50%\n");
 });
 
+test("bytes read as megabytes", () => {
+  const { printer, text, wait } = record(false);
+  printer.onProgress({ task: "model.safetensors", done: 0, total: 88_200_000, unit: "bytes" });
+  wait(10_000);
+  printer.onProgress({
+    task: "model.safetensors",
+    done: 44_100_000,
+    total: 88_200_000,
+    unit: "bytes",
+  });
+  expect(text()).toContain("44.10 MB/88.20 MB  50%  4.41 MB/s  eta 0:10");
+});
+
 test("seconds read as a clock", () => {
   expect([7, 754, 3723].map(formatSeconds)).toEqual(["0:07", "12:34", "1:02:03"]);
 });

@@ -49,7 +49,11 @@ describe("as a process", () => {
 });
 
 describe("every command", () => {
-  const commands = createProgram().commands.map((command) => [command.name(), command] as const);
+  const commands = createProgram().commands.flatMap((command) =>
+    command.commands.length === 0
+      ? [[command.name(), command] as const]
+      : command.commands.map((part) => [`${command.name()} ${part.name()}`, part] as const),
+  );
 
   test.each(commands)("%s has help with examples and the common options", (name, command) => {
     let help = "";

@@ -4,6 +4,8 @@ export interface Progress {
   readonly task: string;
   readonly done: number;
   readonly total?: number;
+  /** What `done` and `total` count, where it is not things. */
+  readonly unit?: "bytes";
   /** Figures to show beside the bar, such as the current loss. */
   readonly metrics?: Readonly<Record<string, number>>;
 }
