@@ -20,14 +20,23 @@ export const encoder: ViTConfig = {
   heads: 2,
   feedForward: "mlp",
   hiddenWidth: 16,
+  gelu: "none",
+  patchBias: true,
   qkvBias: true,
   layerScale: false,
+  classToken: true,
   registers: 0,
+  positions: "learned",
+  ropeTheta: 100,
+  preNorm: false,
   eps: 1e-6,
+  embedding: "none",
+  embeddingWidth: 0,
   classes: 0,
   mean: [0.5, 0.5, 0.5],
   std: [0.5, 0.5, 0.5],
   positionResampling: "timm",
+  transform: { resize: 16, filter: "bicubic", crop: 16 },
 };
 
 export const decoder: DecoderConfig = {

@@ -1,29 +1,22 @@
-/** Model configurations as they lie beside weights: `config.json` of Hugging Face (dinov2, vit) and of timm. */
+/** Model configurations as they lie beside weights: `config.json` of Hugging Face and of timm, `preprocessor_config.json`. */
 import { AlignTokError, check } from "@aligntok/core";
+import type { ImageSize, ImageTransform } from "@aligntok/image";
 import { count, isRecord, type Json, number, oneOf, triple } from "./config-json.ts";
+import { findViTModel, naflex, vitModels } from "./models.ts";
 import type { PositionResampling } from "./position-embedding.ts";
 import type { ViTConfig } from "./vit.ts";
 
-/** How images are normalised, from `preprocessor_config.json`, where Hugging Face keeps it. */
-interface Preprocessor {
-  readonly image_mean?: unknown;
-  readonly image_std?: unknown;
-}
-
-const imagenetMean = [0.485, 0.456, 0.406];
-const imagenetStd = [0.229, 0.224, 0.225];
-const half = [0.5, 0.5, 0.5];
-
 /**
- * The model that a parsed `config.json` describes.
+ * The model that a parsed `config.json` describes: of Hugging Face, of the timm models on the Hub, or with timm's
+ * fields as `formatConfig` writes them.
  *
- * @param preprocessor the parsed `preprocessor_config.json`; without it, DINOv2 normalises by ImageNet's
- *   statistics and ViT by 0.5.
+ * @param preprocessor the parsed `preprocessor_config.json`; without it, images are prepared as the family's own
+ *   upstream does (`vitModels`).
  * @throws AlignTokError `bad-input` for missing or impossible values, `unsupported` for other architectures.
  */
-export function parseConfig(json: unknown, preprocessor: Preprocessor = {}): ViTConfig {
+export function parseConfig(json: unknown, preprocessor: object = {}): ViTConfig {
   check(isRecord(json), () => `config: expected a JSON object, got ${typeof json}`);
-  const config = "model_type" in json ? fromHuggingFace(json, preprocessor) : fromTimm(json);
+  const config = parseAny(json, preprocessor as Json);
   check(
     config.width % config.heads === 0 && config.imageSize >= config.patchSize,
     () =>
@@ -32,42 +25,153 @@ export function parseConfig(json: unknown, preprocessor: Preprocessor = {}): ViT
   return config;
 }
 
-function fromHuggingFace(json: Json, preprocessor: Preprocessor): ViTConfig {
-  const type = json.model_type;
-  const isDinov2 = type === "dinov2" || type === "dinov2_with_registers";
-  if (!isDinov2 && type !== "vit") {
+function parseAny(json: Json, preprocessor: Json): ViTConfig {
+  if ("model_type" in json) return fromHuggingFace(json, preprocessor);
+  if (!("embed_dim" in json) && typeof json.architecture === "string") return fromHub(json);
+  return fromTimm(json);
+}
+
+interface Family {
+  /** Whose choices hold where the file is silent. */
+  readonly like: ViTConfig;
+  readonly eps: number;
+  readonly patchSize?: number;
+}
+
+const mae = vitModels.mae_vit_base_patch16;
+const vit = vitModels.vit_base_patch16_224;
+const clip = vitModels["clip-vit-base-patch32"];
+const siglip = vitModels["siglip-base-patch16-224"];
+// transformers' own processors, where timm's crop differs
+const square = { resize: { height: 224, width: 224 }, filter: "bilinear" } as const;
+
+const families: Readonly<Record<string, Family>> = {
+  dinov2: { like: vitModels.dinov2_vits14, eps: 1e-6 },
+  dinov2_with_registers: { like: vitModels.dinov2_vits14_reg, eps: 1e-6 },
+  dinov3_vit: { like: vitModels.dinov3_vits16, eps: 1e-5 },
+  vit: { like: { ...vit, transform: square }, eps: 1e-12 },
+  vit_mae: { like: mae, eps: 1e-12 },
+  clip: { like: clip, eps: 1e-5 },
+  siglip: { like: siglip, eps: 1e-6 },
+};
+
+function fromHuggingFace(json: Json, preprocessor: Json): ViTConfig {
+  const whole = String(json.model_type);
+  if (whole.startsWith("siglip2")) throw naflex(`config model_type ${whole}`);
+  const type = whole.replace(/_vision_model$/, "");
+  const family = Object.hasOwn(families, type) ? families[type] : undefined;
+  if (!family) {
     throw new AlignTokError(
       "unsupported",
-      `config model_type: expected dinov2, dinov2_with_registers or vit, got ${type}`,
+      `config model_type: expected ${Object.keys(families).join(", ")}, got ${whole}`,
     );
   }
-  const activation = json.hidden_act ?? "gelu";
-  if (activation !== "gelu") {
-    throw new AlignTokError("unsupported", `config hidden_act: expected gelu, got ${activation}`);
+  const { like } = family;
+  const isContrastive = type === "clip" || type === "siglip";
+  // of a whole CLIP or SigLIP, the vision tower; what it leaves out is that of the base model
+  const own = isContrastive && isRecord(json.vision_config) ? json.vision_config : json;
+  const defaults = isContrastive ? like : undefined;
+  const isDinov2 = type.startsWith("dinov2");
+  const width = count(own, "hidden_size", defaults?.width);
+  const swiglu = own.use_swiglu_ffn === true || own.use_gated_mlp === true;
+  const gate = own.use_gated_mlp === true ? (own.hidden_act ?? "gelu") : "silu";
+  if (gate !== "silu") {
+    throw new AlignTokError(
+      "unsupported",
+      `config hidden_act: expected silu, as in every published DINOv3 with a gated mlp, got ${gate}`,
+    );
   }
-  const width = count(json, "hidden_size");
-  const swiglu = isDinov2 && json.use_swiglu_ffn === true;
   const wide = isDinov2
-    ? Math.floor(width * number(json, "mlp_ratio", 4))
-    : count(json, "intermediate_size");
+    ? Math.floor(width * number(own, "mlp_ratio", 4))
+    : count(own, "intermediate_size", defaults?.hiddenWidth);
+  const imageSize = count(own, "image_size", defaults?.imageSize);
+  const embedding = embeddingOf(json, own, like);
   return {
-    patchSize: count(json, "patch_size"),
-    imageSize: count(json, "image_size"),
+    ...like,
+    patchSize: count(own, "patch_size", defaults?.patchSize),
+    imageSize,
     width,
-    depth: count(json, "num_hidden_layers"),
-    heads: count(json, "num_attention_heads"),
+    depth: count(own, "num_hidden_layers", defaults?.depth),
+    heads: count(own, "num_attention_heads", defaults?.heads),
     feedForward: swiglu ? "swiglu" : "mlp",
-    // two thirds of the MLP's width, rounded up to a multiple of 8
-    hiddenWidth: swiglu ? Math.floor((Math.floor((wide * 2) / 3) + 7) / 8) * 8 : wide,
-    qkvBias: json.qkv_bias !== false,
-    layerScale: isDinov2,
-    registers: type === "dinov2_with_registers" ? count(json, "num_register_tokens", 4) : 0,
-    eps: number(json, "layer_norm_eps", isDinov2 ? 1e-6 : 1e-12),
+    // of DINOv2, two thirds of the MLP's width, rounded up to a multiple of 8
+    hiddenWidth: swiglu && isDinov2 ? Math.floor((Math.floor((wide * 2) / 3) + 7) / 8) * 8 : wide,
+    gelu: swiglu ? "none" : activation(own, like.gelu),
+    qkvBias:
+      own.qkv_bias !== false &&
+      !(type === "dinov3_vit" && own.query_bias === false && own.value_bias === false),
+    registers: like.registers ? count(own, "num_register_tokens", isDinov2 ? 4 : 0) : 0,
+    ropeTheta: number(own, "rope_theta", like.ropeTheta),
+    eps: number(own, "layer_norm_eps", family.eps),
+    embedding,
+    embeddingWidth:
+      embedding === "none"
+        ? 0
+        : embedding === "attention"
+          ? width
+          : count("projection_dim" in json ? json : own, "projection_dim", 512),
     classes: hasClassifier(json) ? Object.keys(json.id2label ?? {}).length : 0,
-    mean: triple(preprocessor.image_mean ?? (isDinov2 ? imagenetMean : half), "image_mean"),
-    std: triple(preprocessor.image_std ?? (isDinov2 ? imagenetStd : half), "image_std"),
+    mean: triple(preprocessor.image_mean ?? like.mean, "image_mean"),
+    std: triple(preprocessor.image_std ?? like.std, "image_std"),
     positionResampling: type === "dinov2_with_registers" ? "timm" : "huggingface",
+    transform:
+      "image_mean" in preprocessor || "size" in preprocessor
+        ? parsePreprocessor(preprocessor, like.transform)
+        : like.transform,
   };
+}
+
+/** CLIP's vision tower alone has no projection, unless its class says so; SigLIP's pooling may be left out. */
+function embeddingOf(json: Json, own: Json, like: ViTConfig): ViTConfig["embedding"] {
+  if (own.vision_use_head === false) return "none";
+  if (like.embedding !== "projection" || own !== json) return like.embedding;
+  return JSON.stringify(json.architectures ?? "").includes("WithProjection")
+    ? "projection"
+    : "none";
+}
+
+const activations: Readonly<Record<string, ViTConfig["gelu"]>> = {
+  gelu: "none",
+  gelu_pytorch_tanh: "tanh",
+  gelu_new: "tanh",
+  quick_gelu: "quick",
+};
+
+function activation(json: Json, fallback: ViTConfig["gelu"]): ViTConfig["gelu"] {
+  const name = json.hidden_act;
+  if (name === undefined) return fallback;
+  const found = typeof name === "string" ? activations[name] : undefined;
+  if (found) return found;
+  throw new AlignTokError(
+    "unsupported",
+    `config hidden_act: expected ${Object.keys(activations).join(", ")}, got ${name}`,
+  );
+}
+
+/** Pillow's numbers. */
+const filters = ["nearest", "lanczos", "bilinear", "bicubic", "box", "hamming"] as const;
+
+/** What transformers' image processors do, as a transform. */
+function parsePreprocessor(json: Json, fallback: ImageTransform): ImageTransform {
+  const resample = json.resample ?? filters.indexOf((fallback.filter ?? "bicubic") as "bicubic");
+  const filter = filters[number({ resample }, "resample")];
+  check(filter, () => `config resample: expected 0 to 5, got ${resample}`);
+  const crops = json.do_center_crop === true;
+  return {
+    ...(json.do_resize !== false && { resize: parseSize(json.size ?? 224, "size") }),
+    filter,
+    ...(crops && { crop: asSquare(parseSize(json.crop_size ?? 224, "crop_size")) }),
+  };
+}
+
+function parseSize(value: unknown, key: string): number | ImageSize {
+  if (!isRecord(value)) return count({ [key]: value }, key);
+  if ("shortest_edge" in value) return count(value, "shortest_edge");
+  return { height: count(value, "height"), width: count(value, "width") };
+}
+
+function asSquare(size: number | ImageSize): number | ImageSize {
+  return typeof size !== "number" && size.height === size.width ? size.height : size;
 }
 
 /** DINOv2's classifier takes more than the class token and is not read. */
@@ -75,26 +179,59 @@ function hasClassifier({ model_type, architectures }: Json): boolean {
   return model_type === "vit" && JSON.stringify(architectures ?? "").includes("Classification");
 }
 
-/** timm's argument names; `registers`, `layer_scale`, `feed_forward` and `position_resampling` may be left out. */
+/** `config.json` of timm's models on the Hub, which names the architecture. */
+function fromHub(json: Json): ViTConfig {
+  const details = isRecord(json.pretrained_cfg) ? json.pretrained_cfg : {};
+  const tag = typeof details.tag === "string" ? `.${details.tag}` : "";
+  const like = findViTModel(`${json.architecture}${tag}`);
+  return {
+    ...like,
+    classes: like.embedding === "none" ? count(json, "num_classes", 0) : 0,
+    mean: triple(details.mean ?? like.mean, "mean"),
+    std: triple(details.std ?? like.std, "std"),
+    positionResampling: "timm",
+  };
+}
+
+/** timm's argument names, and ours for what timm has no name for; what may be left out is as in a plain ViT. */
 function fromTimm(json: Json): ViTConfig {
   const width = count(json, "embed_dim");
-  const feedForward = oneOf(json, "feed_forward", ["mlp", "swiglu"] as const);
+  const imageSize = count(json, "image_size");
+  const embedding = oneOf(json, "embedding", ["none", "projection", "attention"] as const);
   return {
     patchSize: count(json, "patch_size"),
-    imageSize: count(json, "image_size"),
+    imageSize,
     width,
     depth: count(json, "depth"),
     heads: count(json, "num_heads"),
-    feedForward,
+    feedForward: oneOf(json, "feed_forward", ["mlp", "swiglu"] as const),
     hiddenWidth: Math.round(width * number(json, "mlp_ratio", 4)),
+    gelu: oneOf(json, "gelu", ["none", "tanh", "quick"] as const),
+    patchBias: json.patch_bias !== false,
     qkvBias: json.qkv_bias !== false,
     layerScale: json.layer_scale === true,
+    classToken: json.class_token !== false,
     registers: count(json, "registers", 0),
+    positions: oneOf(json, "positions", ["learned", "rotary"] as const),
+    ropeTheta: number(json, "rope_theta", 100),
+    preNorm: json.pre_norm === true,
     eps: number(json, "layer_norm_eps", 1e-6),
+    embedding,
+    embeddingWidth: count(json, "embedding_width", 0),
     classes: count(json, "num_classes", 0),
     mean: triple(json.mean, "mean"),
     std: triple(json.std, "std"),
     positionResampling: oneOf(json, "position_resampling", resamplings),
+    transform: parseTransform(json.transform, imageSize),
+  };
+}
+
+function parseTransform(value: unknown, imageSize: number): ImageTransform {
+  if (!isRecord(value)) return { resize: imageSize, filter: "bicubic", crop: imageSize };
+  return {
+    ...("resize" in value && { resize: parseSize(value.resize, "resize") }),
+    filter: oneOf(value, "filter", ["bicubic", "nearest", "lanczos", "bilinear", "box", "hamming"]),
+    ...("crop" in value && { crop: parseSize(value.crop, "crop") }),
   };
 }
 
@@ -110,13 +247,22 @@ export function formatConfig(config: ViTConfig): Json {
     image_size: config.imageSize,
     mlp_ratio: config.hiddenWidth / config.width,
     feed_forward: config.feedForward,
+    gelu: config.gelu,
+    patch_bias: config.patchBias,
     qkv_bias: config.qkvBias,
     layer_scale: config.layerScale,
+    class_token: config.classToken,
     registers: config.registers,
+    positions: config.positions,
+    rope_theta: config.ropeTheta,
+    pre_norm: config.preNorm,
+    embedding: config.embedding,
+    embedding_width: config.embeddingWidth,
     num_classes: config.classes,
     layer_norm_eps: config.eps,
     mean: config.mean,
     std: config.std,
     position_resampling: config.positionResampling,
+    transform: config.transform,
   };
 }

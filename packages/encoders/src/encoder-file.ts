@@ -1,7 +1,7 @@
-/** Encoders on disk: a folder with `config.json` and `model.safetensors`, or one safetensors file of a known model. */
+/** Encoders on disk: a folder with `config.json` and `model.safetensors`, or one file of a known model. */
 import { mkdir, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { mapSafetensors, writeFileAtomic, writeSafetensors } from "@aligntok/checkpoint";
+import { openCheckpoint, writeFileAtomic, writeSafetensors } from "@aligntok/checkpoint";
 import {
   AlignTokError,
   check,
@@ -10,16 +10,20 @@ import {
   ndarray,
   type Parameters,
 } from "@aligntok/core";
-import { adaptCheckpoint } from "./checkpoint-names.ts";
+import { adaptCheckpoint, fitHeads, recogniseModels } from "./checkpoint-names.ts";
 import { formatConfig, parseConfig } from "./config-file.ts";
 import { readJson } from "./config-json.ts";
 import { bindEncoder, type EncoderOptions, type VisionEncoder } from "./encoder.ts";
+import { findViTModel, vitModels } from "./models.ts";
 import type { PositionResampling } from "./position-embedding.ts";
-import { type ViTConfig, type ViTModel, vitModels } from "./vit.ts";
+import type { ViTConfig } from "./vit.ts";
 
 export interface LoadEncoderOptions extends EncoderOptions {
-  /** What a lone file holds; a folder says so itself. @default none */
-  readonly model?: ViTModel;
+  /**
+   * What a lone file holds: a key of `vitModels`, or a timm or Hugging Face name of one; a folder says so itself.
+   * @default the one known model of these names and shapes
+   */
+  readonly model?: string;
   /** Overrides how position embeddings are fitted to other image sizes. @default as the model's own upstream does it */
   readonly positionResampling?: PositionResampling;
 }
@@ -27,10 +31,10 @@ export interface LoadEncoderOptions extends EncoderOptions {
 /**
  * Loads an encoder.
  *
- * @param path a folder as `save_pretrained` of transformers writes it (dinov2, dinov2_with_registers, vit) or
- *   with timm's fields in `config.json`; or a `.safetensors` file, together with the option `model`.
+ * @param path a folder as `save_pretrained` of transformers writes it, as timm's on the Hub, or with timm's fields in
+ *   `config.json`; or a file that `openCheckpoint` reads.
  * @throws AlignTokError `not-found`, `bad-format`, `unsupported`, or `bad-input` naming the keys when weights
- *   and configuration do not fit each other.
+ *   and configuration do not fit each other, or naming the candidates when a file may be one of several models.
  */
 export async function loadEncoder(
   path: string,
@@ -41,14 +45,15 @@ export async function loadEncoder(
     (cause) => {
       throw new AlignTokError(
         "not-found",
-        `encoder: expected a folder or a .safetensors file, got ${path}, which does not exist`,
+        `encoder: expected a folder or a file of weights, got ${path}, which does not exist`,
         { cause },
       );
     },
   );
-  const described = isFolder ? await readConfig(path) : namedConfig(path, model);
-  const config = { ...described, ...(positionResampling && { positionResampling }) };
-  const { tensors } = await mapSafetensors(isFolder ? join(path, "model.safetensors") : path);
+  const described = isFolder ? await readConfig(path) : undefined;
+  const { tensors } = await openCheckpoint(path);
+  const known = described ?? namedConfig(path, model, tensors);
+  const config = { ...known, ...(positionResampling && { positionResampling }) };
   return bindEncoder(config, adaptCheckpoint(config, tensors), options);
 }
 
@@ -91,12 +96,19 @@ async function readConfig(folder: string): Promise<ViTConfig> {
   return parseConfig(json, (await readJson(join(folder, "preprocessor_config.json"))) ?? {});
 }
 
-function namedConfig(path: string, model: ViTModel | undefined): ViTConfig {
-  const names = Object.keys(vitModels).join(", ");
-  const known = model && Object.hasOwn(vitModels, model) ? vitModels[model] : undefined;
-  check(
-    known,
-    () => `encoder ${path}: expected the option model to be one of ${names}, got ${model}`,
+/** What a lone file holds, with the heads that it has. */
+function namedConfig(
+  path: string,
+  model: string | undefined,
+  tensors: Readonly<Record<string, NdArray>>,
+): ViTConfig {
+  if (model !== undefined) return fitHeads(findViTModel(model), tensors);
+  const candidates = recogniseModels(tensors);
+  const [only] = candidates;
+  if (only && candidates.length === 1) return fitHeads(vitModels[only], tensors);
+  const got = only ? `what may be ${candidates.join(", ")}` : "names and shapes of no known model";
+  throw new AlignTokError(
+    "bad-input",
+    `encoder ${path}: expected one known model, got ${got}. say which with the option model (a key of vitModels), or put a config.json beside it`,
   );
-  return known;
 }

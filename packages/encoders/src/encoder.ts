@@ -11,7 +11,7 @@ import type { ImageInput } from "@aligntok/image";
 import type { EngineOptions, Precision } from "@aligntok/jit";
 import { type FeatureStream, type FeatureStreamOptions, streamFeatures } from "./feature-stream.ts";
 import { createFeatureComputer, type FeaturesOptions } from "./features.ts";
-import { initViT, type ViTConfig } from "./vit.ts";
+import { initViT, prefixTokens, type ViTConfig } from "./vit.ts";
 
 export interface EncoderOptions extends EngineOptions {
   /**
@@ -93,7 +93,7 @@ export function bindEncoder(
     parameters,
     patchSize,
     width,
-    prefixTokens: 1 + config.registers,
+    prefixTokens: prefixTokens(config),
     features,
     featuresOf: (
       source: Iterable<ImageInput> | AsyncIterable<ImageInput>,

@@ -5,17 +5,15 @@ import {
   type NdArray,
   ndarray,
   type Parameters,
-  parameter,
   rows,
   zeros,
 } from "@aligntok/core";
 import { type CompileOptions, type Jitted, jit } from "@aligntok/jit";
-import { layerNorm } from "@aligntok/nn";
 import type { Tensor } from "@tensorflow/tfjs-core";
 import { type Pooling, pooledShape, poolTokens } from "./pooling.ts";
 import { resamplePositions } from "./position-embedding.ts";
 import { preprocess } from "./preprocess.ts";
-import { applyViTLayers, type ViTConfig } from "./vit.ts";
+import { applyViT, type ViTConfig } from "./vit.ts";
 
 export interface FeaturesOptions {
   /**
@@ -25,7 +23,8 @@ export interface FeaturesOptions {
   readonly layer?: number | readonly number[];
   /**
    * `none`: all tokens (N, prefix + T, D); `patches`: (N, T, D); `registers`: (N, R, D); `cls`: the class token (N, D);
-   * `mean`: the mean patch token (N, D). Done in the graph, so that no more leaves it than is asked for.
+   * `mean`: the mean patch token (N, D); `embedding`: the model's own of the image (N, E), CLIP's projection or SigLIP's
+   * attention pooling, of the last layer after the final LayerNorm. Done in the graph, so that no more leaves it than is asked for.
    * @default "none"
    */
   readonly pool?: Pooling;
@@ -37,7 +36,8 @@ export interface FeaturesOptions {
 
 interface Inputs {
   readonly params: Readonly<Record<string, Tensor>>;
-  readonly positions: Tensor;
+  /** Of the grid; none for rotary ones, which the graph computes. */
+  readonly positions: Readonly<Record<string, Tensor>>;
   /** (N, H, W, 3), 0 to 255 */
   readonly images: Tensor;
 }
@@ -58,16 +58,16 @@ export function createFeatureComputer(
   { batchSize, ...engine }: CompileOptions & { readonly batchSize: number },
 ): FeatureComputer {
   const { patchSize } = config;
-  const grids = new Map<string, NdArray<"float32">>();
+  const grids = new Map<string, Parameters>();
   const graphs = new Map<string, FeatureGraph>(); // least recently used first
 
   // All but the position embeddings, which depend on the size of the images.
   const { pos_embed: _, ...params } = parameters;
 
-  function positionsFor(grid: readonly [number, number]): NdArray<"float32"> {
+  function positionsFor(grid: readonly [number, number]): Parameters {
     const key = grid.join("x");
-    const known =
-      grids.get(key) ?? parameter(resamplePositions(config, parameters, grid), "pos_embed");
+    const { pos_embed } = grids.get(key) ?? resamplePositions(config, parameters, grid);
+    const known: Parameters = pos_embed ? { pos_embed } : {};
     grids.set(key, known);
     return known;
   }
@@ -78,12 +78,11 @@ export function createFeatureComputer(
       graphs.get(key) ??
       jit(
         ({ params, positions, images }: Inputs) => {
-          const weights = { ...params, pos_embed: positions };
-          const outputs = applyViTLayers(config, weights, preprocess(config, images), layers);
-          return outputs.map((tokens) => {
-            const normed = norm ? layerNorm(weights, "norm", tokens, config.eps) : tokens;
-            return poolTokens(config, normed, pool);
-          });
+          const weights = { ...params, ...positions };
+          const x = preprocess(config, images);
+          return applyViT(config, weights, x, { layers, norm }).map((tokens) =>
+            poolTokens(config, weights, tokens, pool),
+          );
         },
         { ...engine, bind: { params } },
       );
@@ -110,6 +109,11 @@ export function createFeatureComputer(
     const layers = resolveLayers([layer].flat(), config.depth);
     const grid = [height / patchSize, wide / patchSize] as const;
     const shape = pooledShape(config, pool, grid[0] * grid[1]);
+    check(
+      pool !== "embedding" || (norm && layers.join() === String(config.depth - 1)),
+      () =>
+        `pool embedding: expected the last layer with the final norm, got layer ${layers.join(", ")}${norm ? "" : " without norm"}`,
+    );
     const positions = positionsFor(grid);
     const graph = graphFor(layers, pool, norm);
     const outputs = layers.map(() => zeros([n, ...shape]));

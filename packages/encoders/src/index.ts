@@ -10,16 +10,24 @@ export {
 } from "./encoder-file.ts";
 export type { FeatureBatch, FeatureStream, FeatureStreamOptions } from "./feature-stream.ts";
 export type { FeaturesOptions } from "./features.ts";
-export type { Pooling } from "./pooling.ts";
+export {
+  findViTModel,
+  type InputSizeOptions,
+  inputSize,
+  type ViTModel,
+  vitModels,
+} from "./models.ts";
+export { type Pooling, poolTokens } from "./pooling.ts";
 export { type PositionResampling, resamplePositions } from "./position-embedding.ts";
 export { type Normalization, normalize, preprocess } from "./preprocess.ts";
 export {
+  type ApplyViTLayersOptions,
+  type ApplyViTOptions,
   applyViT,
   applyViTHead,
   applyViTLayers,
   initViT,
+  prefixTokens,
   type ViTConfig,
-  type ViTModel,
-  vitModels,
   vitShapes,
 } from "./vit.ts";

@@ -1,46 +1,51 @@
 /** Learned position embeddings fitted to another grid, on the host, exactly as each upstream does it. */
 import { check, ndarray, type Parameters, parameter, zeros } from "@aligntok/core";
+import type { ViTConfig } from "./vit.ts";
 
 /**
  * All are bicubic with half-pixel centres (`align_corners=False`), and differ in the rest:
  * - `timm`: scaled by the sizes, antialiased. Also what DINOv2 does for its models with registers.
  * - `dinov2`: the original DINOv2 without registers: scaled by (n + 0.1) / n0 rather than n / n0, not antialiased.
- * - `huggingface`: `Dinov2Model` of transformers: scaled by the sizes, not antialiased.
+ * - `huggingface`: every other model of transformers: scaled by the sizes, not antialiased.
  */
 export type PositionResampling = "timm" | "dinov2" | "huggingface";
 
 /**
- * Parameters whose `pos_embed` (1, 1 + n0 * n0, D) is resampled to (1, 1 + rows * columns, D) for a grid
- * `[rows, columns]`; the row of the class token is kept, and every other parameter is shared.
+ * Parameters whose `pos_embed` (1, C + n0 * n0, D) is resampled to (1, C + rows * columns, D) for a grid
+ * `[rows, columns]`; the row of the class token, where there is one, is kept, and every other parameter is shared.
+ * The parameters as they are for rotary positions, of which nothing is stored.
  */
 export function resamplePositions(
-  config: { readonly positionResampling: PositionResampling },
+  config: Pick<ViTConfig, "positionResampling" | "classToken" | "positions">,
   parameters: Parameters,
   grid: readonly [number, number],
 ): Parameters {
+  if (config.positions === "rotary") return parameters;
   const positions = parameter(parameters, "pos_embed");
+  const own = Number(config.classToken);
   const [, count = 0, d = 0] = positions.shape;
   const [rows, columns] = grid;
-  const side = Math.round(Math.sqrt(count - 1));
+  const side = Math.round(Math.sqrt(count - own));
   check(
-    side ** 2 === count - 1,
-    () => `pos_embed: expected one row for the class token and a square grid, got ${count} rows`,
+    side ** 2 === count - own,
+    () =>
+      `pos_embed: expected ${own} rows for the class token and a square grid, got ${count} rows`,
   );
   if (rows === side && columns === side) return parameters;
   const flavour = config.positionResampling;
   const vertical = taps(flavour, side, rows);
   const horizontal = taps(flavour, side, columns);
 
-  const resampled = zeros([1, 1 + rows * columns, d]);
-  resampled.data.set(positions.data.subarray(0, d));
+  const resampled = zeros([1, own + rows * columns, d]);
+  resampled.data.set(positions.data.subarray(0, own * d));
   const wide = new Float32Array(side * columns * d); // side x columns x D
   for (let row = 0; row < side; row++) {
     accumulate(wide, row * columns * d, horizontal, d, (source) => {
-      const start = (1 + row * side + source) * d;
+      const start = (own + row * side + source) * d;
       return positions.data.subarray(start, start + d);
     });
   }
-  accumulate(resampled.data, d, vertical, columns * d, (source) =>
+  accumulate(resampled.data, own * d, vertical, columns * d, (source) =>
     wide.subarray(source * columns * d, (source + 1) * columns * d),
   );
   return { ...parameters, pos_embed: ndarray(resampled.data, resampled.shape) };

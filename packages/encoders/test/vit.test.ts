@@ -71,7 +71,7 @@ test("position embeddings of another grid are refused", async () => {
     /expected 5 rows for images of 16x16, got 17/,
   );
   expect(() => applyViTLayers(config, {}, tf.zeros([1, 3, 16, 16]), [2])).toThrow(
-    /from 0 to 1, got 2/,
+    /from 0 to 1, or -2 to -1, got 2/,
   );
 });
 

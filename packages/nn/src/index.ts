@@ -28,6 +28,8 @@ export { constantTensor, type TensorParameters, weightOf } from "./parameters.ts
 export { resizeBilinear } from "./resize.ts";
 export {
   applyRotary,
+  type CenteredRotaryOptions,
+  centeredRotaryTables,
   type RotaryOptions,
   type RotaryTables,
   type RotaryTensors,

@@ -44,14 +44,54 @@ export function rotaryTables(
   return { cos, sin };
 }
 
-/** The tables of `rotaryTables` inside a graph. */
+export interface CenteredRotaryOptions {
+  /** Longest period over the shortest, which is the side of the image. @default 100 */
+  readonly theta?: number;
+  /** Tokens before the patches, which do not turn. @default 0 */
+  readonly prefix?: number;
+}
+
+/**
+ * DINOv3's tables, `(prefix + rows * columns, headWidth / 2)`: centres of patches in [-1, 1] along each axis, whatever
+ * the grid; the first half of the planes turns with the row, the second with the column. For `halves`.
+ */
+export function centeredRotaryTables(
+  grid: readonly [number, number],
+  headWidth: number,
+  { theta = 100, prefix = 0 }: CenteredRotaryOptions = {},
+): RotaryTables {
+  check(headWidth % 4 === 0, () => `rotary head width: expected a multiple of 4, got ${headWidth}`);
+  const [rows, columns] = grid;
+  const planes = headWidth / 2;
+  const quarter = headWidth / 4;
+  const cos = zeros([prefix + rows * columns, planes]);
+  const sin = zeros([prefix + rows * columns, planes]);
+  cos.data.fill(1, 0, prefix * planes);
+  for (let row = 0; row < rows; row++) {
+    for (let column = 0; column < columns; column++) {
+      const offset = (prefix + row * columns + column) * planes;
+      for (let c = 0; c < planes; c++) {
+        const center = c < quarter ? (row + 0.5) / rows : (column + 0.5) / columns;
+        const angle = (2 * Math.PI * (2 * center - 1)) / theta ** ((c % quarter) / quarter);
+        cos.data[offset + c] = Math.cos(angle);
+        sin.data[offset + c] = Math.sin(angle);
+      }
+    }
+  }
+  return { cos, sin };
+}
+
+/** Tables inside a graph. */
 export interface RotaryTensors {
   readonly cos: Tensor;
   readonly sin: Tensor;
+  /** Whether a plane is a channel of the first half and one of the second (`centeredRotaryTables`), not neighbours. @default false */
+  readonly halves?: boolean;
 }
 
-/** Turns queries or keys `(N, H, T, d)` by their positions, with the tables of `rotaryTables`, `(T, d)`. */
-export function applyRotary(x: Tensor, { cos, sin }: RotaryTensors): Tensor {
+/** Turns queries or keys `(N, H, T, d)` by their positions: tables of `(T, d)`, or `(T, d / 2)` with `halves`. */
+export function applyRotary(x: Tensor, { cos, sin, halves = false }: RotaryTensors): Tensor {
+  if (halves) return rope(x, cos, sin);
   return rope(x, onePerPlane(cos), onePerPlane(sin), { interleaved: true });
 }
 

@@ -1,6 +1,6 @@
 import { check, type NdArray, ndarray, sizeOf } from "@aligntok/core";
 import type { ImageDataset } from "@aligntok/data-laion";
-import type { Pooling, ViTModel } from "@aligntok/encoders";
+import type { Pooling } from "@aligntok/encoders";
 import type { ImageInput } from "@aligntok/image";
 import type { Precision } from "@aligntok/jit";
 import { Command, InvalidArgumentError, Option } from "commander";
@@ -118,7 +118,7 @@ async function computeFeatures(options: FeaturesOptions, session: Session): Prom
     ...engineOptions(session),
     batchSize: options.batch,
     precision: options.precision,
-    ...(options.model && { model: options.model as ViTModel }),
+    ...(options.model && { model: options.model }),
   });
   const { pool, norm, size = encoder.config.imageSize } = options;
   const layer = layerOf(options.layer);

@@ -1,0 +1,238 @@
+import { readSafetensors } from "@aligntok/checkpoint";
+import { type NdArray, type Parameters, sizeOf } from "@aligntok/core";
+import { constantTensor } from "@aligntok/nn";
+import * as tf from "@tensorflow/tfjs-core";
+import "@tensorflow/tfjs-backend-cpu";
+import { beforeAll, describe, expect, test } from "vitest";
+import { recogniseModels } from "../src/checkpoint-names.ts";
+import {
+  adaptCheckpoint,
+  applyViT,
+  findViTModel,
+  inputSize,
+  loadEncoder,
+  parseConfig,
+  poolTokens,
+  preprocess,
+  resamplePositions,
+  vitModels,
+  vitShapes,
+} from "../src/index.ts";
+import { fixture, formulaImages, largestDifference } from "./images.ts";
+
+beforeAll(async () => {
+  tf.enableProdMode(); // no notice about faster backends
+  await tf.setBackend("cpu");
+});
+
+function toTensors(parameters: Parameters): Record<string, tf.Tensor> {
+  return Object.fromEntries(
+    Object.entries(parameters).map(([name, array]) => [name, constantTensor(array)]),
+  );
+}
+
+const names = ["dinov3", "dinov3-gated", "siglip", "siglip-vision", "clip", "clip-vision", "mae"];
+
+describe.each(names)("%s agrees with transformers", async (name) => {
+  const { tensors } = await readSafetensors(fixture(`${name}/golden.safetensors`));
+  const golden = (key: string) => tensors[key]!.data as Float32Array;
+
+  test.each(["32x32", "40x40", "16x24"])("at %s", async (size) => {
+    const [height, width] = size.split("x").map(Number) as [number, number];
+    const encoder = await loadEncoder(fixture(name));
+    const { config, parameters } = encoder;
+    const params = toTensors(resamplePositions(config, parameters, [height / 8, width / 8]));
+    const images = formulaImages(2, height, width);
+    const x = preprocess(config, tf.tensor4d(images.data, [2, height, width, 3], "float32"));
+    const layers = applyViT(config, params, x, { layers: [0, -1], norm: false });
+    for (const [i, layer] of layers.entries()) {
+      expect(largestDifference(layer.dataSync(), golden(`layer${i}/${size}`))).toBeLessThan(2e-4);
+    }
+    const tokens = applyViT(config, params, x);
+    expect(largestDifference(tokens.dataSync(), golden(`tokens/${size}`))).toBeLessThan(2e-4);
+    expect(config.embedding !== "none").toBe(`embedding/${size}` in tensors);
+    if (config.embedding !== "none") {
+      const embedding = poolTokens(config, params, tokens, "embedding");
+      expect(embedding.shape).toEqual([2, config.embeddingWidth]);
+      expect(largestDifference(embedding.dataSync(), golden(`embedding/${size}`))).toBeLessThan(
+        2e-4,
+      );
+    }
+    const compiled = await encoder.features(images);
+    expect(largestDifference(compiled.data, golden(`tokens/${size}`))).toBeLessThan(2e-4);
+    if (config.embedding !== "none") {
+      const { data } = await encoder.features(images, { pool: "embedding" });
+      expect(largestDifference(data, golden(`embedding/${size}`))).toBeLessThan(2e-4);
+      await expect(encoder.features(images, { pool: "embedding", layer: 0 })).rejects.toThrow(
+        /last layer/,
+      );
+    }
+    encoder.dispose();
+  });
+});
+
+describe("original names give the same parameters", () => {
+  test("OpenAI's CLIP, with its text tower", async () => {
+    const { config, parameters } = await loadEncoder(fixture("clip"));
+    const original: Record<string, NdArray> = {
+      text_projection: parameters["norm.weight"]!,
+      "transformer.resblocks.0.ln_1.weight": parameters["norm.weight"]!,
+      positional_embedding: parameters["norm.weight"]!,
+    };
+    for (const [name, value] of Object.entries(parameters)) {
+      const key = name
+        .replace("patch_embed.proj", "conv1")
+        .replace("cls_token", "class_embedding")
+        .replace("pos_embed", "positional_embedding")
+        .replace("blocks.", "transformer.resblocks.")
+        .replace(/norm([12])/, "ln_$1")
+        .replace("norm_pre", "ln_pre")
+        .replace(/^norm/, "ln_post")
+        .replace("attn.qkv.", "attn.in_proj_")
+        .replace("attn.proj", "attn.out_proj")
+        .replace("mlp.fc1", "mlp.c_fc")
+        .replace("mlp.fc2", "mlp.c_proj")
+        .replace("projection.weight", "proj");
+      let stored = value;
+      if (name === "cls_token") stored = { ...value, shape: [16] };
+      if (name === "pos_embed") stored = { ...value, shape: value.shape.slice(1) };
+      if (name === "projection.weight") {
+        const [rows, columns] = value.shape as [number, number];
+        const data = Float32Array.from(value.data, (_, i) => {
+          return value.data[(i % rows) * columns + Math.floor(i / rows)]!;
+        });
+        stored = { ...value, data, shape: [columns, rows] };
+      }
+      original[`visual.${key}`] = stored;
+    }
+    expect(adaptCheckpoint(config, original)).toEqual(parameters);
+  });
+
+  test("DINOv3, with masked key biases, and MAE in its wrapper", async () => {
+    const { config, parameters } = await loadEncoder(fixture("dinov3"));
+    const original: Record<string, NdArray> = {
+      "rope_embed.periods": parameters["norm.weight"]!,
+      mask_token: parameters["norm.weight"]!,
+      "local_cls_norm.weight": parameters["norm.weight"]!,
+    };
+    for (const [name, value] of Object.entries(parameters)) {
+      original[name.replace("register_tokens", "storage_tokens")] = value;
+      if (!name.endsWith("qkv.bias")) continue;
+      const biased = value.data.slice().fill(7, 16, 32);
+      original[name] = { ...value, data: biased };
+      original[`${name}_mask`] = value;
+    }
+    expect(adaptCheckpoint(config, original)).toEqual(parameters);
+
+    const mae = await loadEncoder(fixture("mae"));
+    const wrapped: Record<string, NdArray> = {
+      "model.mask_token": parameters["norm.weight"]!,
+      "model.decoder_embed.weight": parameters["norm.weight"]!,
+      "model.decoder_blocks.0.norm1.weight": parameters["norm.weight"]!,
+    };
+    for (const [name, value] of Object.entries(mae.parameters)) wrapped[`model.${name}`] = value;
+    expect(adaptCheckpoint(mae.config, wrapped)).toEqual(mae.parameters);
+  });
+});
+
+describe("models", () => {
+  test.each([
+    ["dinov3_vits16", 21.6],
+    ["dinov3_vitb16", 85.66],
+    ["dinov3_vitl16", 303.13],
+    ["dinov3_vith16plus", 840.5],
+    ["dinov3_vit7b16", 6716],
+    ["mae_vit_large_patch16", 303.3],
+    ["siglip2-so400m-patch14-384", 428.2],
+    ["clip-vit-base-patch32", 87.85],
+  ] as const)("%s has %f million parameters", (model, expected) => {
+    const shapes = Object.values(vitShapes(vitModels[model]));
+    const millions = shapes.reduce((sum, shape) => sum + sizeOf(shape), 0) / 1e6;
+    expect(Math.abs(millions / expected - 1)).toBeLessThan(2e-3);
+  });
+
+  test.each([
+    ["facebook/dinov2-large", "dinov2_vitl14"],
+    ["facebook/dinov2-with-registers-giant", "dinov2_vitg14_reg"],
+    ["vit_large_patch14_dinov2.lvd142m", "dinov2_vitl14"],
+    ["vit_small_patch14_reg4_dinov2", "dinov2_vits14_reg"],
+    ["facebook/dinov3-vith16plus-pretrain-lvd1689m", "dinov3_vith16plus"],
+    ["vit_small_plus_patch16_dinov3.lvd1689m", "dinov3_vits16plus"],
+    ["timm/vit_base_patch16_224.mae", "mae_vit_base_patch16"],
+    ["facebook/vit-mae-huge", "mae_vit_huge_patch14"],
+    ["ViT-L/14@336px", "clip-vit-large-patch14-336"],
+    ["openai/clip-vit-base-patch16", "clip-vit-base-patch16"],
+    ["vit_base_patch32_clip_224.openai", "clip-vit-base-patch32"],
+    ["google/siglip2-large-patch16-256", "siglip2-large-patch16-256"],
+    ["vit_so400m_patch14_siglip_378.v2_webli", "siglip2-so400m-patch14-384"],
+    ["google/vit-base-patch16-224-in21k", "vit_base_patch16_224"],
+    ["vit_tiny_patch16_224.augreg_in21k_ft_in1k", "vit_tiny_patch16_224"],
+  ] as const)("%s is %s", (name, model) => {
+    expect(findViTModel(name)).toBe(vitModels[model]);
+  });
+
+  test("a lone file is known by its shapes, or may be what the error lists", () => {
+    const likely = (model: keyof typeof vitModels) =>
+      recogniseModels(
+        Object.fromEntries(
+          Object.entries(vitShapes(vitModels[model])).map(([name, shape]) => [
+            name,
+            { dtype: "float32", shape, data: new Float32Array() },
+          ]),
+        ),
+      );
+    for (const model of ["dinov2_vitl14", "dinov2_vitg14_reg", "dinov3_vith16plus"] as const) {
+      expect(likely(model)).toEqual([model]);
+    }
+    expect(likely("clip-vit-large-patch14-336")).toEqual(["clip-vit-large-patch14-336"]);
+    expect(likely("vit_base_patch16_224")).toEqual([
+      "vit_base_patch16_224",
+      "mae_vit_base_patch16",
+    ]);
+    expect(likely("siglip2-so400m-patch16-256")).toEqual(["siglip2-so400m-patch16-256"]);
+    expect(likely("siglip2-base-patch16-224")).toEqual([
+      "siglip-base-patch16-224",
+      "siglip2-base-patch16-224",
+    ]);
+  });
+
+  test("preprocessor_config.json says how images are prepared", () => {
+    const clip = parseConfig(
+      { model_type: "clip", projection_dim: 512, vision_config: {} },
+      {
+        size: { shortest_edge: 224 },
+        resample: 3,
+        do_center_crop: true,
+        crop_size: { height: 224, width: 224 },
+        image_mean: [0.1, 0.2, 0.3],
+        image_std: [1, 2, 3],
+      },
+    );
+    expect(clip).toEqual({
+      ...vitModels["clip-vit-base-patch32"],
+      mean: [0.1, 0.2, 0.3],
+      std: [1, 2, 3],
+      positionResampling: "huggingface",
+    });
+    const siglip = parseConfig(
+      { model_type: "siglip", vision_config: { image_size: 256 } },
+      { size: { height: 256, width: 256 }, resample: 2, image_mean: [0.5, 0.5, 0.5] },
+    );
+    expect(siglip.transform).toEqual({
+      resize: { height: 256, width: 256 },
+      filter: "bilinear",
+    });
+  });
+
+  test("NaFlex and unknown names are refused", () => {
+    expect(() => findViTModel("google/siglip2-base-patch16-naflex")).toThrow(/NaFlex/);
+    expect(() => parseConfig({ model_type: "siglip2" })).toThrow(/NaFlex/);
+    expect(() => findViTModel("resnet50")).toThrow(/got resnet50/);
+  });
+
+  test("256 pixels become 224 for patches of 14", () => {
+    expect(inputSize(vitModels.dinov2_vitl14, 256)).toBe(224);
+    expect(inputSize(vitModels.dinov3_vitl16, 256)).toBe(256);
+    expect(() => inputSize(vitModels.dinov2_vitl14, 250)).toThrow(/multiple of 16, got 250/);
+  });
+});
