@@ -1,4 +1,5 @@
 export { writeFileAtomic } from "./atomic-file.ts";
+export { castFloats, type FloatDType } from "./cast.ts";
 export { type Checkpoint, type CheckpointFormat, openCheckpoint } from "./checkpoint.ts";
 export { mapSafetensors } from "./mapped-safetensors.ts";
 export { loadParameters } from "./parameters.ts";

@@ -83,7 +83,7 @@ async function readIndex(path: string): Promise<ShardIndex> {
     if (error instanceof SyntaxError) throw disagrees(path, `expected JSON, got ${error.message}`);
     throw fileError("read", path, error);
   }
-  const { weight_map: map, metadata = {} } = (index ?? {}) as Record<string, unknown>;
+  const { weight_map: map, metadata } = (index ?? {}) as Record<string, unknown>;
   if (typeof map !== "object" || map === null || Array.isArray(map)) {
     throw disagrees(path, "expected a weight_map of tensors and files, got none");
   }
@@ -95,7 +95,9 @@ async function readIndex(path: string): Promise<ShardIndex> {
       );
     }
   }
-  const texts = Object.entries(metadata ?? {}).map(([key, value]) => [
+  // total_size follows from the tensors
+  const { total_size: _, ...rest } = (metadata ?? {}) as Record<string, unknown>;
+  const texts = Object.entries(rest).map(([key, value]) => [
     key,
     typeof value === "string" ? value : JSON.stringify(value),
   ]);

@@ -1,0 +1,100 @@
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { loadParameters, openCheckpoint, writeSafetensors } from "@aligntok/checkpoint";
+import { ndarray, zeros } from "@aligntok/core";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { formatWeightsTree } from "../src/weights-tree.ts";
+import { aligntok } from "./command-line.ts";
+
+let folder = "";
+let model = "";
+const head = ndarray(Float32Array.of(0.5, -2, 1 / 3), [3]);
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "aligntok-weights-"));
+  model = join(folder, "model.safetensors");
+  const tensors = { "a.0.w": zeros([4]), "a.1.w": zeros([4]), head, n: zeros([], "int64") };
+  await writeSafetensors(model, tensors, { metadata: { note: "kept" } });
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+test("a tree shows blocks that are alike once, and others apart", () => {
+  const blocks = (count: number, width: number, from = 0) =>
+    Array.from({ length: count }, (_, i) => [
+      [`blocks.${from + i}.norm.weight`, zeros([width])],
+      [`blocks.${from + i}.norm.bias`, zeros([width])],
+    ]).flat();
+  const lines = formatWeightsTree(
+    Object.fromEntries([["cls", zeros([1, 2])], ...blocks(12, 2), ...blocks(1, 3, 12)]),
+  );
+  expect(
+    lines.map((line) => line.replace(/ {2,}(?=\S)/g, (gap, at) => (at === 0 ? gap : " | "))),
+  ).toEqual([
+    "cls | float32 [1, 2] | 8 B",
+    "blocks",
+    "  0..11.norm | 12 alike",
+    "    weight | float32 [2] | 8 B",
+    "    bias | float32 [2] | 8 B",
+    "  12.norm",
+    "    weight | float32 [3] | 12 B",
+    "    bias | float32 [3] | 12 B",
+  ]);
+});
+
+test("inspect prints the tree, totals and metadata; --json the same as data", async () => {
+  const { status, stdout } = await aligntok(["weights", "inspect", model]);
+  expect(status).toBe(0);
+  expect(stdout).toContain("0..1.w");
+  expect(stdout).toContain("4 tensors (3 float32, 1 int64), 12 elements, 52 B");
+  expect(stdout).toContain("note: kept");
+  const json = JSON.parse((await aligntok(["weights", "inspect", model, "--json"])).stdout);
+  expect(json).toMatchObject({
+    format: "safetensors",
+    totals: { tensors: 4, parameters: 12, bytes: 52 },
+    metadata: { note: "kept" },
+  });
+  const bad = await aligntok(["weights", "inspect", join(folder, "none")]);
+  expect(bad.status).toBe(2);
+});
+
+test("convert casts floats, keeps the rest, and says what changed", async () => {
+  const out = join(folder, "half.safetensors");
+  const { stdout } = await aligntok(["weights", "convert", model, out, "--dtype", "float16"]);
+  expect(stdout).toContain("3 float32 to float16");
+  expect(stdout).toContain("1 int64 unchanged");
+  const { tensors, metadata } = await openCheckpoint(out);
+  expect(metadata).toEqual({ format: "pt", note: "kept" });
+  // 1/3 in half precision is 0x3555
+  expect(tensors.head!.data).toEqual(Uint16Array.of(0x3800, 0xc000, 0x3555));
+  expect(tensors.n!.dtype).toBe("int64");
+});
+
+test("convert writes shards, but not over its own input", async () => {
+  const out = join(folder, "shards");
+  const args = ["weights", "convert", model, out, "--max-shard", "20B"];
+  expect((await aligntok(args)).status).toBe(0);
+  expect((await readdir(out)).length).toBeGreaterThan(2);
+  expect(await loadParameters(out)).toEqual(await loadParameters(model));
+  const before = await readFile(model);
+  const same = await aligntok(["weights", "convert", model, folder]);
+  expect(same).toMatchObject({ status: 2 });
+  expect(same.stderr).toContain("expected another folder");
+  expect(await readFile(model)).toEqual(before);
+});
+
+test("convert refuses numbers that the dtype cannot hold", async () => {
+  const large = join(folder, "large.safetensors");
+  await writeSafetensors(large, { w: ndarray(Float32Array.of(1, -70000), [2]) });
+  const out = join(folder, "large-half.safetensors");
+  const { status, stderr } = await aligntok([
+    "weights",
+    "convert",
+    large,
+    out,
+    "--dtype",
+    "float16",
+  ]);
+  expect(status).toBe(2);
+  expect(stderr).toContain("tensor w: expected numbers below 65520");
+  expect(await readdir(folder)).not.toContain("large-half.safetensors");
+});
