@@ -45,7 +45,7 @@ test("inspect prints the tree, totals and metadata; --json the same as data", as
   const { status, stdout } = await aligntok(["weights", "inspect", model]);
   expect(status).toBe(0);
   expect(stdout).toContain("0..1.w");
-  expect(stdout).toContain("4 tensors (3 float32, 1 int64), 12 elements, 52 B");
+  expect(stdout).toContain("4 tensors (1 int64, 3 float32), 12 elements, 52 B");
   expect(stdout).toContain("note: kept");
   const json = JSON.parse((await aligntok(["weights", "inspect", model, "--json"])).stdout);
   expect(json).toMatchObject({
