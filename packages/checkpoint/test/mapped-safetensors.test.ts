@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, realpath, rm, symlink, utimes } from "node:fs/promises";
+import { mkdtemp, open, readFile, realpath, rm, symlink, utimes } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ndarray } from "@aligntok/core";
@@ -47,4 +47,22 @@ it("reads no data before it is looked at, and none of a file written since", asy
 it("refuses what readSafetensors refuses", async () => {
   await expect(mapSafetensors(join(folder, "none"))).rejects.toMatchObject({ code: "not-found" });
   await expect(mapSafetensors(folder)).rejects.toMatchObject({ code: "bad-input" });
+});
+
+it("reads beyond 4 GiB by position (a sparse file)", async () => {
+  const large = join(folder, "large.safetensors");
+  const length = 2 ** 32 + 8;
+  const json = JSON.stringify({
+    a: { dtype: "U8", shape: [length], data_offsets: [0, length] },
+    b: { dtype: "F32", shape: [1], data_offsets: [length, length + 4] },
+  });
+  const header = Buffer.alloc(8 + json.length);
+  header.writeBigUInt64LE(BigInt(json.length));
+  header.write(json, 8);
+  const file = await open(large, "w");
+  await file.write(header, 0, header.length, 0);
+  const end = Buffer.from(Float32Array.of(-1.5).buffer);
+  await file.write(end, 0, 4, header.length + length);
+  await file.close();
+  expect((await mapSafetensors(large)).tensors.b!.data).toEqual(Float32Array.of(-1.5));
 });
