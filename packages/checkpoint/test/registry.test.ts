@@ -194,6 +194,16 @@ test.each([429, 503])("status %d with Retry-After is waited for", async (status)
   await expect(pull()).resolves.toMatchObject({ commit });
 });
 
+test("a hub that is busy is asked again for the list of files", async () => {
+  let count = 0;
+  const endpoint = await listen((_, response) => {
+    response.writeHead(++count === 1 ? 429 : 404, { "retry-after": "0" }).end();
+  });
+  vi.stubEnv("HF_ENDPOINT", endpoint);
+  await expect(pull()).rejects.toMatchObject({ code: "not-found" });
+  expect(count).toBe(2);
+});
+
 test("a length that lies is found out, and nothing takes the name of the file", async () => {
   await hub((_, response) => {
     response.writeHead(200, { "content-length": 1000 }).end(content.subarray(0, 1000));

@@ -17,12 +17,19 @@ import {
   writeFile,
 } from "node:fs/promises";
 import { basename, dirname } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { AlignTokError, type OnProgress } from "@aligntok/core";
 import { fileError } from "../file-error.ts";
 import { partOf } from "./hub-cache.ts";
 import { withLock } from "./lock.ts";
-import { type Client, isPassing, refusal, request, retryAfter } from "./request.ts";
+import {
+  type Client,
+  isPassing,
+  longestWait,
+  pause,
+  refusal,
+  request,
+  retryAfter,
+} from "./request.ts";
 
 /** What is known of a file before it is fetched. */
 export interface Expected {
@@ -47,8 +54,6 @@ export interface DownloadOptions extends Patience {
   readonly signal?: AbortSignal;
   readonly onProgress?: OnProgress;
 }
-
-const longestWait = 120_000; // ms that a server may ask us to wait
 
 /** Fetches `url` to `path`, unless another process has brought it meanwhile. */
 export async function downloadFile(
@@ -119,9 +124,7 @@ async function fetchPart(
       );
     }
     const delay = retryDelay * 2 ** Math.min(failures, 5) * (0.5 + Math.random() / 2);
-    await sleep(Math.max(asked, failures === 0 ? 0 : delay), undefined, {
-      ...(signal && { signal }),
-    }).catch(() => {});
+    await pause(Math.max(asked, failures === 0 ? 0 : delay), signal);
   }
 }
 
@@ -275,7 +278,8 @@ async function discard(part: string): Promise<void> {
   await rm(`${part}.json`, { force: true });
 }
 
-function describe(error: unknown): string {
+/** Why a request failed: fetch says it in the cause. */
+export function describe(error: unknown): string {
   const { cause, message } = error as Error;
   const inner = cause instanceof Error ? cause.message || cause.name : "";
   return inner || message || String(error);

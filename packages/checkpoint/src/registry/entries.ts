@@ -116,6 +116,18 @@ const others: readonly WeightEntry[] = [
   ["facebook/vit-mae-base", "MAE ViT-B/16", "CC-BY-NC-4.0"],
   ["facebook/vit-mae-large", "MAE ViT-L/16", "CC-BY-NC-4.0"],
   ["facebook/vit-mae-huge", "MAE ViT-H/14", "CC-BY-NC-4.0"],
+  ["google/siglip-large-patch16-256", "SigLIP L/16 at 256 px, image and text", "Apache-2.0"],
+  ["google/vit-large-patch16-224-in21k", "ViT-L/16, AugReg, ImageNet-21k", "Apache-2.0"],
+  ["google/t5-v1_1-small", "T5 v1.1 small", "Apache-2.0"],
+  ["google/t5-v1_1-base", "T5 v1.1 base", "Apache-2.0"],
+  ["google/t5-v1_1-large", "T5 v1.1 large", "Apache-2.0"],
+  ["google/t5-v1_1-xl", "T5 v1.1 XL", "Apache-2.0"],
+  ["google/t5-v1_1-xxl", "T5 v1.1 XXL", "Apache-2.0"],
+  ["stabilityai/sd-vae-ft-mse", "VAE of Stable Diffusion, tuned with squared error", "MIT"],
+  ["madebyollin/taesd", "TAESD, tiny autoencoder of Stable Diffusion", "MIT"],
+  ["madebyollin/taesdxl", "TAESDXL, tiny autoencoder of SDXL", "MIT"],
+  ["madebyollin/taesd3", "TAESD3, tiny autoencoder of Stable Diffusion 3", "MIT"],
+  ["madebyollin/taef1", "TAEF1, tiny autoencoder of FLUX.1", "MIT"],
   ["google/vit-base-patch16-224", "ViT-B/16, AugReg, ImageNet-1k classes", "Apache-2.0"],
   ["google/vit-base-patch16-224-in21k", "ViT-B/16, AugReg, ImageNet-21k", "Apache-2.0"],
 ].map(([repository = "", what = "", licence = ""]) => ({
@@ -139,22 +151,45 @@ const perceptual: readonly WeightEntry[] = (
   urls: [{ url: `https://download.pytorch.org/models/${file}-${sha256}.pth`, sha256 }],
 }));
 
-/** Inception for FID: https://github.com/mseitzer/pytorch-fid */
-const inception: readonly WeightEntry[] = [
-  {
-    name: "inception-fid",
-    what: "Inception of FID (2015-12-05), pytorch-fid's port",
-    licence: "Apache-2.0",
-    urls: [
-      {
-        url: "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
-        sha256: "6726825d",
-      },
-    ],
-  },
-];
+/** The linear layers of LPIPS 0.1: https://github.com/richzhang/PerceptualSimilarity */
+const lpips: readonly WeightEntry[] = (["vgg", "alex", "squeeze"] as const).map((net) => ({
+  name: `lpips-${net}`,
+  what: `LPIPS 0.1, linear layers over ${net}`,
+  licence: "BSD-2-Clause",
+  urls: [
+    {
+      url: `https://raw.githubusercontent.com/richzhang/PerceptualSimilarity/master/lpips/weights/v0.1/${net}.pth`,
+    },
+  ],
+}));
 
-/** VA-VAE: https://github.com/hustvl/LightningDiT */
+/** MAE, from its README: https://github.com/facebookresearch/mae */
+const mae: readonly WeightEntry[] = (["base", "large", "huge"] as const).map((size) => ({
+  name: `mae_pretrain_vit_${size}`,
+  what: `MAE ViT-${size}, encoder, original file`,
+  licence: "CC-BY-NC-4.0",
+  urls: [{ url: `https://dl.fbaipublicfiles.com/mae/pretrain/mae_pretrain_vit_${size}.pth` }],
+}));
+
+/** Inception for FID: https://github.com/mseitzer/pytorch-fid, https://github.com/toshas/torch-fidelity */
+const inception: readonly WeightEntry[] = (
+  [
+    ["inception-fid", "pytorch-fid's", "mseitzer/pytorch-fid", "fid_weights/pt_inception"],
+    ["inception-fidelity", "torch-fidelity's", "toshas/torch-fidelity", "v0.2.0/weights-inception"],
+  ] as const
+).map(([name, whose, repository, file]) => ({
+  name,
+  what: `Inception of FID (2015-12-05), ${whose} port`,
+  licence: "Apache-2.0",
+  urls: [
+    {
+      url: `https://github.com/${repository}/releases/download/${file}-2015-12-05-6726825d.pth`,
+      sha256: "6726825d",
+    },
+  ],
+}));
+
+/** VA-VAE (https://github.com/hustvl/LightningDiT) and the autoencoder of FLUX.1 in its original names. */
 const tokenizers: readonly WeightEntry[] = [
   {
     name: "vavae-imagenet256-f16d32-dinov2",
@@ -162,6 +197,13 @@ const tokenizers: readonly WeightEntry[] = [
     licence: "MIT",
     repository: "hustvl/vavae-imagenet256-f16d32-dinov2",
     files: ["vavae-imagenet256-f16d32-dinov2.pt"],
+  },
+  {
+    name: "flux-ae",
+    what: "autoencoder of FLUX.1 schnell",
+    licence: "Apache-2.0",
+    repository: "black-forest-labs/FLUX.1-schnell",
+    files: ["ae.safetensors"],
   },
 ];
 
@@ -171,6 +213,8 @@ export const weightEntries: readonly WeightEntry[] = [
   ...clip,
   ...others,
   ...perceptual,
+  ...lpips,
+  ...mae,
   ...inception,
   ...tokenizers,
 ];

@@ -5,6 +5,7 @@ import { AlignTokError, check, listSome, type OnProgress } from "@aligntok/core"
 import { writeFileAtomic } from "../atomic-file.ts";
 import {
   type DownloadOptions,
+  describe,
   downloadFile,
   type Expected,
   findFault,
@@ -13,7 +14,17 @@ import {
 } from "./download.ts";
 import { isFile, linkBlob, repositoryFolder, writeRevision } from "./hub-cache.ts";
 import { selectCompanions, selectWeights, shardsOf } from "./hub-files.ts";
-import { type Client, createFetch, type Fetch, refusal, request } from "./request.ts";
+import {
+  type Client,
+  createFetch,
+  type Fetch,
+  isPassing,
+  longestWait,
+  pause,
+  refusal,
+  request,
+  retryAfter,
+} from "./request.ts";
 import {
   findSource,
   type HubSource,
@@ -145,23 +156,9 @@ interface Listed extends Expected {
 async function listRepository(
   url: string,
   client: Client,
-  { signal, stallTimeout = 30_000 }: Ready,
+  options: Ready,
 ): Promise<{ commit: string; listing: ReadonlyMap<string, Listed> }> {
-  const timeout = AbortSignal.timeout(stallTimeout);
-  let response: Response;
-  try {
-    response = await request(url, client, {
-      signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
-    });
-  } catch (error) {
-    signal?.throwIfAborted();
-    if (AlignTokError.isInstance(error)) throw error;
-    throw new AlignTokError(
-      "unavailable",
-      `${url}: expected an answer, got ${((error as Error).cause as Error | undefined)?.message ?? (error as Error).message}. check the network, HTTPS_PROXY and HF_ENDPOINT`,
-      { cause: error },
-    );
-  }
+  const response = await requestPatiently(url, client, options);
   if (!response.ok) throw refusal(url, response);
   const body = (await response.json().catch(() => undefined)) as
     | Record<string, unknown>
@@ -174,6 +171,36 @@ async function listRepository(
     );
   }
   return { commit: sha, listing: new Map(siblings.flatMap(parseSibling)) };
+}
+
+/** The response to a small request, tried again while the server is busy. */
+async function requestPatiently(
+  url: string,
+  client: Client,
+  { signal, stallTimeout = 30_000, retries = 5, retryDelay = 1000 }: Ready,
+): Promise<Response> {
+  for (let failures = 0; ; failures++) {
+    const timeout = AbortSignal.timeout(stallTimeout);
+    let response: Response;
+    try {
+      response = await request(url, client, {
+        signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
+      });
+    } catch (cause) {
+      signal?.throwIfAborted();
+      if (AlignTokError.isInstance(cause)) throw cause;
+      throw new AlignTokError(
+        "unavailable",
+        `${url}: expected an answer, got ${describe(cause)}. check the network, HTTPS_PROXY and HF_ENDPOINT`,
+        { cause },
+      );
+    }
+    const wait =
+      retryAfter(response.headers) ?? retryDelay * 2 ** failures * (0.5 + Math.random() / 2);
+    if (!isPassing(response.status) || failures >= retries || wait > longestWait) return response;
+    await response.body?.cancel();
+    await pause(wait, signal);
+  }
 }
 
 function parseSibling(value: unknown): [string, Listed][] {

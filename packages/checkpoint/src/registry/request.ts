@@ -1,4 +1,5 @@
 /** Requests that follow redirects by themselves, so that a token goes to the host that it is for and to no other. */
+import { setTimeout as sleep } from "node:timers/promises";
 import { AlignTokError } from "@aligntok/core";
 
 export type Fetch = typeof globalThis.fetch;
@@ -85,4 +86,12 @@ export function retryAfter(headers: Headers): number | undefined {
   if (text === null) return undefined;
   const milliseconds = /^\d+$/.test(text) ? Number(text) * 1000 : Date.parse(text) - Date.now();
   return Number.isFinite(milliseconds) ? Math.max(0, milliseconds) : undefined;
+}
+
+/** The longest that a server may ask us to wait, in milliseconds. */
+export const longestWait = 120_000;
+
+/** Waits, or returns at once when aborted. */
+export async function pause(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
+  await sleep(milliseconds, undefined, { ...(signal && { signal }) }).catch(() => {});
 }
