@@ -152,13 +152,20 @@ const perceptual: readonly WeightEntry[] = (
 }));
 
 /** The linear layers of LPIPS 0.1: https://github.com/richzhang/PerceptualSimilarity */
-const lpips: readonly WeightEntry[] = (["vgg", "alex", "squeeze"] as const).map((net) => ({
+const lpips: readonly WeightEntry[] = (
+  [
+    ["vgg", "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868"],
+    ["alex", "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0"],
+    ["squeeze", "4a5350f23600cb79923ce65bb07cbf57dca461329894153e05a1346bd531cf76"],
+  ] as const
+).map(([net, sha256]) => ({
   name: `lpips-${net}`,
   what: `LPIPS 0.1, linear layers over ${net}`,
   licence: "BSD-2-Clause",
   urls: [
     {
       url: `https://raw.githubusercontent.com/richzhang/PerceptualSimilarity/master/lpips/weights/v0.1/${net}.pth`,
+      sha256,
     },
   ],
 }));
