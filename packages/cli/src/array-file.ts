@@ -26,6 +26,8 @@ export interface ArrayFile {
   finish(kept?: readonly number[]): Promise<void>;
   /** Removes what was written, unless it is finished. */
   discard(): Promise<void>;
+  /** Leaves what was written in `PATH.part`; false where it is finished. */
+  leave(): Promise<boolean>;
 }
 
 /** Name of the array inside a safetensors file. */
@@ -42,16 +44,24 @@ export function checkArrayPath(path: string): void {
   }
 }
 
-/** Opens `path` for an array of a known shape. */
-export async function createArrayFile(path: string, content: ArrayFileContent): Promise<ArrayFile> {
+/**
+ * Opens `path` for an array of a known shape.
+ *
+ * @param done rows that an interrupted run left in `PATH.part`, to be gone on with
+ */
+export async function createArrayFile(
+  path: string,
+  content: ArrayFileContent,
+  done = 0,
+): Promise<ArrayFile> {
   checkArrayPath(path);
   const npy = path.endsWith(".npy");
-  const file = await createGrowingFile(path);
   const headerOf = (part: ArrayFileContent, length = 0) =>
     npy ? npyHeader(part.shape, "<f4", length) : safetensorsHeader(part, length);
   const header = headerOf(content);
-  let written = 0;
-  await file.append(header);
+  let written = done * sizeOf(content.shape.slice(1));
+  const file = await createGrowingFile(path, { length: done && header.length + written * 4 });
+  if (!done) await file.append(header);
   return {
     async append(values) {
       written += values.length;
@@ -71,6 +81,7 @@ export async function createArrayFile(path: string, content: ArrayFileContent): 
       await file.finish();
     },
     discard: file.discard,
+    leave: file.leave,
   };
 }
 

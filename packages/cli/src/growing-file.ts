@@ -1,5 +1,6 @@
 /** A file that is written piece by piece and takes its name only once it is complete. */
 import { open, rename, rm } from "node:fs/promises";
+import { AlignTokError } from "@aligntok/core";
 
 export interface GrowingFile {
   append(bytes: Uint8Array): Promise<void>;
@@ -9,16 +10,37 @@ export interface GrowingFile {
   finish(): Promise<void>;
   /** Removes what was written, unless it is finished. */
   discard(): Promise<void>;
+  /** Closes the file and leaves what was written under its temporary name; false where it is finished. */
+  leave(): Promise<boolean>;
 }
 
-export async function createGrowingFile(path: string): Promise<GrowingFile> {
-  const temporary = `${path}.${process.pid}.tmp`;
-  const file = await open(temporary, "w");
+/**
+ * @param part to write into `PATH.part`, which keeps its first `length` bytes, for a later run to go on with.
+ * @default a temporary name of this process
+ */
+export async function createGrowingFile(
+  path: string,
+  part?: { readonly length: number },
+): Promise<GrowingFile> {
+  const temporary = part ? `${path}.part` : `${path}.${process.pid}.tmp`;
+  const file = await open(temporary, part?.length ? "r+" : "w");
+  let position = part?.length ?? 0;
+  if ((await file.stat()).size < position) {
+    await file.close();
+    throw new AlignTokError(
+      "bad-input",
+      `${temporary}: expected at least the ${position} bytes of the interrupted run, got fewer. add --restart to discard it`,
+    );
+  }
+  await file.truncate(position);
   let done = false;
   return {
     async append(bytes) {
       for (let offset = 0; offset < bytes.length; ) {
-        offset += (await file.write(bytes, offset)).bytesWritten;
+        const left = bytes.length - offset;
+        const { bytesWritten } = await file.write(bytes, offset, left, position);
+        offset += bytesWritten;
+        position += bytesWritten;
       }
     },
     async patch(bytes, offset) {
@@ -34,6 +56,10 @@ export async function createGrowingFile(path: string): Promise<GrowingFile> {
       if (done) return;
       await file.close().catch(() => {});
       await rm(temporary, { force: true });
+    },
+    async leave() {
+      if (!done) await file.close();
+      return !done;
     },
   };
 }

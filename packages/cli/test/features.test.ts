@@ -104,7 +104,7 @@ test("safetensors keeps labels and names; --pool cls is the class token", async 
   ]);
 });
 
-test("a broken image is one line that names it, and leaves no output", async () => {
+test("a broken image is one line that names it, and the rows before it are gone on with", async () => {
   const broken = join(folder, "broken");
   await mkdir(broken);
   await writeFile(join(broken, "a.png"), await readFile(join(folder, "photos/apples/0.png")));
@@ -112,10 +112,22 @@ test("a broken image is one line that names it, and leaves no output", async () 
   const { status, stderr } = await run(broken, "--out", join(folder, "broken.npy"), "--batch", "1");
   expect(status).toBe(2);
   expect(stderr.trimEnd().split("\n").at(-1)).toMatch(/^aligntok: .*b\.png/);
-  expect((await readdir(folder)).filter((name) => name.includes("broken.npy"))).toEqual([]);
+  const left = async () => (await readdir(folder)).filter((name) => name.includes("broken.npy"));
+  expect((await left()).sort()).toEqual(["broken.npy.part", "broken.npy.part.json"]);
+  const other = await run(broken, "--out", join(folder, "broken.npy"), "--pool", "cls");
+  expect(other).toMatchObject({ status: 2 });
+  expect(other.stderr).toMatch(/of another run\. add --restart/);
+  const args = [broken, "--out", join(folder, "broken.npy"), "--on-error", "skip", "--json"];
+  const second = await run(...args);
+  expect(second.stderr).toMatch(/going on after 1 of 2 images/);
+  expect(JSON.parse(second.stdout)).toMatchObject({
+    shape: [1, 5, 16],
+    skipped: { "bad-format": 1 },
+  });
+  expect(await left()).toEqual(["broken.npy"]);
 });
 
-test("Ctrl-C ends with 130 and leaves no output", async () => {
+test("Ctrl-C ends with 130, and the same command goes on", async () => {
   const many = join(folder, "many");
   await mkdir(many);
   const bytes = await readFile(join(folder, "photos/apples/0.png"));
@@ -140,7 +152,8 @@ test("Ctrl-C ends with 130 and leaves no output", async () => {
   );
   expect(status).toBe(130);
   expect(stderr).toMatch(/^aligntok: .*(interrupted|aborted)/m); // between batches, or while reading one
-  expect((await readdir(folder)).filter((name) => name.includes("many.npy"))).toEqual([]);
+  const left = (await readdir(folder)).filter((name) => name.includes("many.npy"));
+  expect(left.sort()).toEqual(["many.npy.part", "many.npy.part.json"]);
 });
 
 test("layers, pooling without the normalisation, skipped images and a PCA picture", async () => {

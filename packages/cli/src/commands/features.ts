@@ -1,3 +1,4 @@
+import { resolve } from "node:path";
 import { check, type NdArray, ndarray, sizeOf } from "@aligntok/core";
 import type { ImageDataset } from "@aligntok/data-laion";
 import type { Pooling } from "@aligntok/encoders";
@@ -7,10 +8,14 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import { type ArrayFile, checkArrayPath, createArrayFile } from "../array-file.ts";
 import { engineOptions } from "../engine-options.ts";
 import { writePcaSheet } from "../report/pca-sheet.ts";
+import { discardPart, identityOf, readPart, writePart } from "../resumable-array.ts";
 import { defineAction, type Session, wholeNumber } from "../session.ts";
 
 /** Blocks counted from 0, or from the end; of a list, each image has one more axis. */
 type Layers = "last" | number | readonly number[];
+
+/** Milliseconds after which a run notes how far it came. */
+const saveEvery = 5000;
 
 interface FeaturesOptions {
   readonly encoder: string;
@@ -22,6 +27,7 @@ interface FeaturesOptions {
   readonly norm: boolean;
   readonly onError: "raise" | "skip";
   readonly pca?: string;
+  readonly restart?: true;
   readonly batch: number;
   readonly precision: Precision;
   readonly out: string;
@@ -89,11 +95,13 @@ export function featuresCommand(): Command {
       "--pca <file.png>",
       "also a picture: the first images, their patch tokens' main components as colours",
     )
+    .option("--restart", "begin anew what an interrupted run has left to go on with")
     .addOption(new Option("--batch <n>", "images at a time").argParser(wholeNumber(1)).default(8))
     .addHelpText(
       "after",
       `
 Rows are in the order of the collection: paths sorted by name, shards in the order given.
+A run that ends early leaves F.part and F.part.json beside the output; the same command goes on from there.
 
 Examples:
   aligntok features --encoder dinov2-small --images photos --out tokens.npy
@@ -123,7 +131,16 @@ async function computeFeatures(options: FeaturesOptions, session: Session): Prom
   const { pool, norm, size = encoder.config.imageSize } = options;
   const layer = layerOf(options.layer);
   const transform = options.size ? { resize: options.size, crop: options.size } : undefined;
-  const stream = encoder.featuresOf(recordsOf(dataset), {
+  const identity = identityOf([
+    dataset.keys,
+    ...[resolve(options.encoder), options.model, options.size, options.layer, pool, norm],
+    ...[options.precision, session.engine],
+  ]);
+  if (options.restart) await discardPart(options.out);
+  const part = await readPart(options.out, identity);
+  const start = part?.next ?? 0;
+  if (part) log.info(`going on after ${start} of ${dataset.length} images`);
+  const stream = encoder.featuresOf(recordsOf(dataset, start), {
     layer,
     pool,
     norm,
@@ -133,20 +150,30 @@ async function computeFeatures(options: FeaturesOptions, session: Session): Prom
     ...(transform && { transform }),
   });
 
+  const { keys, labels } = dataset;
+  const open = (wanted: readonly number[], done = 0) =>
+    createArrayFile(options.out, { shape: wanted, keys, ...(labels && { labels }) }, done);
+  const kept = [...(part?.kept ?? [])];
+  let shape: readonly number[] = part?.shape ?? [];
   let file: ArrayFile | undefined;
-  const kept: number[] = [];
-  let shape: number[] = [];
+  let next = start;
+  let saved = performance.now();
+  const countSkipped = () => addCounts(part?.skipped ?? {}, stream.skipped());
+  const save = () =>
+    writePart(options.out, { identity, shape, kept, next, skipped: countSkipped() });
   try {
+    if (part) file = await open(shape, kept.length);
     for await (const { indices, features } of stream) {
       const rows = Array.isArray(options.layer) ? stackLayers(features) : features[0]!;
-      if (!file) {
-        shape = [dataset.length, ...rows.shape.slice(1)];
-        const { keys, labels } = dataset;
-        file = await createArrayFile(options.out, { shape, keys, ...(labels && { labels }) });
-      }
+      shape = [dataset.length, ...rows.shape.slice(1)];
+      file ??= await open(shape);
       await file.append(rows.data);
-      kept.push(...indices);
-      onProgress({ task: "features", done: indices.at(-1)! + 1, total: dataset.length });
+      kept.push(...indices.map((i) => start + i));
+      next = start + indices.at(-1)! + 1;
+      onProgress({ task: "features", done: next, total: dataset.length });
+      if (performance.now() - saved < saveEvery) continue;
+      await save();
+      saved = performance.now();
     }
     check(
       file,
@@ -154,6 +181,7 @@ async function computeFeatures(options: FeaturesOptions, session: Session): Prom
         `features: expected an image that can be used, got none of ${dataset.length} (left out: ${JSON.stringify(stream.skipped())})`,
     );
     await file.finish(kept);
+    await discardPart(options.out);
     if (options.pca) {
       await writePcaSheet(options.pca, encoder, dataset, {
         signal,
@@ -161,11 +189,13 @@ async function computeFeatures(options: FeaturesOptions, session: Session): Prom
       });
     }
   } finally {
-    await file?.discard();
+    if (kept.length > 0 && file) {
+      if (await file.leave()) await save();
+    }
     encoder.dispose();
   }
   shape = [kept.length, ...shape.slice(1)];
-  const skipped = stream.skipped();
+  const skipped = countSkipped();
   const left = dataset.length - kept.length;
   const result = { out: options.out, shape, dtype: "float32", layer: options.layer, pool, size };
   answer(
@@ -178,10 +208,19 @@ async function computeFeatures(options: FeaturesOptions, session: Session): Prom
 }
 
 /** Read when they are decoded, so that an image that cannot be read can be left out like a damaged one. */
-function* recordsOf(dataset: ImageDataset): Generator<ImageInput> {
-  for (const [i, key] of dataset.keys.entries()) {
-    yield { key, read: async () => (await dataset.read(i)).bytes };
+function* recordsOf(dataset: ImageDataset, start: number): Generator<ImageInput> {
+  for (let i = start; i < dataset.length; i++) {
+    yield { key: dataset.keys[i]!, read: async () => (await dataset.read(i)).bytes };
   }
+}
+
+function addCounts(
+  a: Readonly<Record<string, number>>,
+  b: Readonly<Record<string, number>>,
+): Record<string, number> {
+  const sum = { ...a };
+  for (const [cause, count] of Object.entries(b)) sum[cause] = (sum[cause] ?? 0) + count;
+  return sum;
 }
 
 function layerOf(layer: Layers): readonly number[] {
