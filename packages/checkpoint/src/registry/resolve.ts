@@ -26,7 +26,13 @@ const repositoryName = /^([A-Za-z0-9][\w.-]*\/[A-Za-z0-9][\w.-]*)(?:\/(.+))?$/;
 export function findSource(name: string, revision?: string): HubSource | UrlSource {
   const entry = weightEntries.find((known) => known.name === name);
   if (entry) {
-    if ("urls" in entry) return { kind: "urls", files: entry.urls };
+    if ("urls" in entry) {
+      check(
+        revision === undefined,
+        () => `revision: expected none for ${name}, which is a plain file, got ${revision}`,
+      );
+      return { kind: "urls", files: entry.urls };
+    }
     const { repository, files } = entry;
     return { kind: "hub", repository, revision: revision ?? "main", ...(files && { files }) };
   }
