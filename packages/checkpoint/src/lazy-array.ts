@@ -63,7 +63,7 @@ export function readData<D extends DType>(array: NdArray<D>): DTypeData[D] {
 }
 
 /** The bytes of a file range. @throws AlignTokError `io`; `bad-input` when the file was written since. */
-export function readRange({ path, offset, modified }: FileRange, length: number): Uint8Array {
+function readRange({ path, offset, modified }: FileRange, length: number): Uint8Array {
   const bytes = new Uint8Array(length);
   let file: number | undefined;
   try {
