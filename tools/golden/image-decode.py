@@ -70,6 +70,25 @@ def main(folder):
         decoded = ImageOps.exif_transpose(Image.open(file))
         add(name, file.getvalue(), expected or decoded.convert("RGB"))
 
+    def add_pnm(name, content):
+        add(name, content, Image.open(io.BytesIO(content)).convert("RGB"))
+
+    def add_bmp(name, bits, rows, masks=(), colours=0, top_down=False, expected=None):
+        """A BMP of a kind that Pillow reads and does not write; rows of numbers from top to bottom."""
+        header = 40 if len(masks) < 4 else 108
+        palette = b"".join(struct.pack("BBBB", i * 9, 255 - i * 5, i * 3, 0) for i in range(colours))
+        masks = struct.pack(f"<{len(masks)}I", *masks)
+        extra = masks.ljust(header - 40, b"\0") + palette
+        lines = [row.tobytes() for row in (rows if top_down else rows[::-1])]
+        lines = b"".join(line.ljust(-(-len(line) // 4) * 4, b"\0") for line in lines)
+        width = rows.shape[1] * rows.itemsize * 8 // bits
+        offset = 54 + len(extra)
+        content = struct.pack("<2sIII", b"BM", offset + len(lines), 0, offset)
+        content += struct.pack("<IiiHHIIiiII", header, width, -HEIGHT if top_down else HEIGHT, 1, bits,
+                               3 if masks else 0, len(lines), 0, 0, colours, 0)
+        content += extra + lines
+        add(name, content, expected or Image.open(io.BytesIO(content)).convert("RGB"))
+
     save("420.jpg", rgb, quality=85, subsampling="4:2:0")
     save("422.jpg", rgb, quality=85, subsampling="4:2:2")
     save("444.jpg", rgb, quality=85, subsampling="4:4:4")
@@ -104,9 +123,28 @@ def main(folder):
     save("lzw.tif", rgb, compression="tiff_lzw")
     save("cmyk.tif", cmyk)
     save("rgba.tif", rgba, over_white(rgba))
+    save("rgb.bmp", rgb)
+    save("gray.bmp", gray)
+    save("bits.bmp", gray.convert("1"))
+    save("palette.bmp", rgb.convert("P", palette=Image.Palette.ADAPTIVE, colors=16))
+    add_bmp("rgb555.bmp", 16, (wide[:, :, 0] & 0x7FFF).astype("<u2"))
+    add_bmp("rgb565.bmp", 16, wide[:, :, 0].astype("<u2"), masks=(0xF800, 0x7E0, 0x1F))
+    add_bmp("bgrx.bmp", 32, wide[:, :, :2].copy().view("<u4")[:, :, 0], top_down=True)
+    # without an alpha mask, Pillow and we ignore the fourth byte; with one, alpha is laid over white
+    add_bmp("rgba.bmp", 32, np.asarray(rgba)[:, :, [2, 1, 0, 3]].copy().view("<u4")[:, :, 0],
+            masks=(0xFF0000, 0xFF00, 0xFF, 0xFF000000), expected=over_white(rgba))
+    nibbles = np.arange(HEIGHT * 16).reshape(HEIGHT, 16) * 7 % 16
+    add_bmp("nibbles.bmp", 4, (nibbles[:, ::2] * 16 + nibbles[:, 1::2]).astype(np.uint8), colours=16)
+    save("rgb.ppm", rgb)
+    save("gray.ppm", gray)
+    save("bits.ppm", gray.convert("1"))
+    add_pnm("plain.ppm", b"P3 # a comment\n2 2 15\n0 1 2 3 4 5\n# another\n6 7 8 13 14 15\n")
+    add_pnm("plain.pgm", b"P2\n3 2\n100\n0 1 50 33 99 100\n")
+    add_pnm("plain.pbm", b"P1\n3 2\n101\n0 1 0\n")
+    add_pnm("scaled.pgm", b"P5 13 9 200\n" + (picture(1) % 201).tobytes())
+    add_pnm("rgb16.ppm", b"P6 13 9 65535\n" + wide[:, :, :3].astype(">u2").tobytes())
     # refused: one file each
     Image.fromarray(picture(1)[:, :, 0].astype(np.float32)).save(folder / "decode-float.tif")
-    rgb.save(folder / "decode-refused.bmp")
     (folder / "decode.json").write_text("[\n " + ",\n ".join(map(json.dumps, cases)) + "\n]\n")
 
 

@@ -1,9 +1,9 @@
 /** The crops that vision models are trained and evaluated with. */
 
 import type { ResizeFilter } from "./filters.ts";
-import { checkCount, type Image, sizeOfImage } from "./image.ts";
+import { checkCount, type Image, roundHalfEven, sizeOfImage } from "./image.ts";
 import { resize, resizeWindow } from "./resize.ts";
-import { type ImageSize, roundHalfEven, transformImage } from "./transform.ts";
+import { type ImageSize, transformImage } from "./transform.ts";
 
 export interface ResizeShortSideOptions {
   /** @default "bicubic" */

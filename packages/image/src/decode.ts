@@ -7,12 +7,15 @@
  */
 
 import { readFile } from "node:fs/promises";
-import { AlignTokError, check, ndarray } from "@aligntok/core";
+import { AlignTokError, ndarray } from "@aligntok/core";
 import sharp, { type Metadata, type SharpOptions } from "sharp";
-import type { Image } from "./image.ts";
+import { decodeBmp, isBmp } from "./bmp.ts";
+import { cmykToRgb, overWhite } from "./colour.ts";
+import { checkPixels, type Image } from "./image.ts";
+import { decodePnm, isPnm } from "./pnm.ts";
 
 const formats: readonly string[] = ["jpeg", "png", "webp", "gif", "tiff", "heif"];
-const expectedFormats = "a JPEG, PNG, WebP, GIF, TIFF or AVIF file";
+const expectedFormats = "a JPEG, PNG, WebP, GIF, TIFF, AVIF, BMP or PNM file";
 
 /** Colour spaces as libvips names them. */
 const spaces: readonly string[] = ["srgb", "rgb", "b-w", "rgb16", "grey16", "cmyk"];
@@ -28,16 +31,18 @@ export interface DecodeOptions {
 }
 
 /**
- * Decodes a JPEG, PNG, WebP, GIF, TIFF or AVIF file to `(H, W, 3)`, whatever its file name says. Of animations
+ * Decodes a JPEG, PNG, WebP, GIF, TIFF, AVIF, BMP or PNM file to `(H, W, 3)`, whatever its file name says. Of animations
  * and of files with several pages, the first.
  *
  * @throws AlignTokError `bad-format` for bytes that are no image or a truncated or damaged one, `unsupported` for SVG,
- * floating-point TIFF and colour spaces other than gray, RGB and CMYK, `bad-input` above `maxPixels`; each names the image.
+ * floating-point TIFF, compressed BMP and colour spaces other than gray, RGB and CMYK, `bad-input` above `maxPixels`; each names the image.
  */
 export async function decodeImage(
   bytes: Uint8Array,
   { name = "image", maxPixels = 178_956_970 }: DecodeOptions = {},
 ): Promise<Image> {
+  if (isBmp(bytes)) return decodeBmp(bytes, { name, maxPixels });
+  if (isPnm(bytes)) return decodePnm(bytes, { name, maxPixels });
   // "error" refuses truncated files too, but not the odd warning that Pillow passes over, such as damaged EXIF
   const options: SharpOptions = { failOn: "error", ignoreIcc: true, limitInputPixels: false };
   const metadata = await readMetadata(bytes, options, name);
@@ -59,11 +64,7 @@ export async function decodeImage(
       `${name}: expected gray, RGB or CMYK pixels of 8 or 16 bits, got ${channels} channels of ${space}, ${depth}. convert it to 8-bit RGB first`,
     );
   }
-  check(
-    width * height <= maxPixels,
-    () =>
-      `${name}: expected at most ${maxPixels} pixels, got ${width} x ${height}. shrink it first or raise maxPixels`,
-  );
+  checkPixels({ width, height }, { name, maxPixels });
   try {
     const pipeline = sharp(bytes, options).autoOrient();
     // libvips would convert CMYK by a profile
@@ -134,35 +135,4 @@ function damaged(name: string, format: string, cause: unknown): AlignTokError {
 function toRgb(pixels: Uint8Array, channels: number, space: string): Uint8Array {
   if (space === "cmyk") return cmykToRgb(pixels, channels);
   return channels === 4 ? overWhite(pixels) : pixels; // libvips has made gray RGB
-}
-
-/** Alpha compositing over white, rounded to nearest: equal to Pillow's `alpha_composite`. */
-function overWhite(rgba: Uint8Array): Uint8Array {
-  const rgb = new Uint8Array((rgba.length / 4) * 3);
-  for (let from = 0, to = 0; from < rgba.length; from += 4) {
-    const alpha = rgba[from + 3]!;
-    const white = (255 - alpha) * 255;
-    rgb[to++] = divide255(rgba[from]! * alpha + white);
-    rgb[to++] = divide255(rgba[from + 1]! * alpha + white);
-    rgb[to++] = divide255(rgba[from + 2]! * alpha + white);
-  }
-  return rgb;
-}
-
-/** Inks as fractions that multiply, without a profile: Pillow's `convert("RGB")`. Channels beyond the fourth are alpha. */
-function cmykToRgb(inks: Uint8Array, channels: number): Uint8Array {
-  const rgb = new Uint8Array((inks.length / channels) * 3);
-  for (let from = 0, to = 0; from < inks.length; from += channels) {
-    const light = 255 - inks[from + 3]!;
-    rgb[to++] = light - divide255(inks[from]! * light);
-    rgb[to++] = light - divide255(inks[from + 1]! * light);
-    rgb[to++] = light - divide255(inks[from + 2]! * light);
-  }
-  return rgb;
-}
-
-/** `round(x / 255)` for 0 <= x <= 65025, in whole numbers. */
-function divide255(x: number): number {
-  const biased = x + 128;
-  return (biased + (biased >> 8)) >> 8;
 }

@@ -1,4 +1,4 @@
-import { check, type NdArray } from "@aligntok/core";
+import { check, type NdArray, ndarray } from "@aligntok/core";
 
 /** `(H, W, 3)` uint8, RGB, rows from top to bottom. */
 export type Image = NdArray<"uint8">;
@@ -24,4 +24,31 @@ export function checkCount(value: number, what: string): void {
     Number.isSafeInteger(value) && value >= 1,
     () => `${what}: expected a whole number of at least 1, got ${value}`,
   );
+}
+
+/** RGB bytes as an image, not copied. */
+export function imageOf(
+  rgb: Uint8Array,
+  { height, width }: { readonly height: number; readonly width: number },
+): Image {
+  return ndarray(rgb, [height, width, 3], "uint8");
+}
+
+/** Throws AlignTokError `bad-input` for images that are larger than allowed. */
+export function checkPixels(
+  { height, width }: { readonly height: number; readonly width: number },
+  { name, maxPixels }: { readonly name: string; readonly maxPixels: number },
+): void {
+  check(
+    width * height <= maxPixels,
+    () =>
+      `${name}: expected at most ${maxPixels} pixels, got ${width} x ${height}. shrink it first or raise maxPixels`,
+  );
+}
+
+/** Python's `round`: halves go to the even neighbour. */
+export function roundHalfEven(x: number): number {
+  const floor = Math.floor(x);
+  const rest = x - floor;
+  return rest > 0.5 || (rest === 0.5 && floor % 2 === 1) ? floor + 1 : floor;
 }

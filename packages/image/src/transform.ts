@@ -6,7 +6,7 @@
 
 import { ndarray } from "@aligntok/core";
 import type { ResizeFilter } from "./filters.ts";
-import { checkCount, type Image, sizeOfImage } from "./image.ts";
+import { checkCount, type Image, roundHalfEven, sizeOfImage } from "./image.ts";
 import { resizeWindow, type Window } from "./resize.ts";
 
 /** Height and width in pixels. */
@@ -82,11 +82,4 @@ function onBlack(image: Image, { height, width }: ImageSize, top: number, left: 
     data.set(row, ((top + y) * width + left) * 3);
   }
   return ndarray(data, [height, width, 3], "uint8");
-}
-
-/** Python's `round`: halves go to the even neighbour. */
-export function roundHalfEven(x: number): number {
-  const floor = Math.floor(x);
-  const rest = x - floor;
-  return rest > 0.5 || (rest === 0.5 && floor % 2 === 1) ? floor + 1 : floor;
 }
