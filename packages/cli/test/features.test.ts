@@ -13,6 +13,7 @@ const size = 32;
 const config = {
   ...vitModels.vit_tiny_patch16_224,
   imageSize: size,
+  transform: { resize: size, crop: size },
   width: 16,
   depth: 2,
   heads: 2,

@@ -114,11 +114,16 @@ function fromHuggingFace(json: Json, preprocessor: Json): ViTConfig {
     mean: triple(preprocessor.image_mean ?? like.mean, "image_mean"),
     std: triple(preprocessor.image_std ?? like.std, "image_std"),
     positionResampling: type === "dinov2_with_registers" ? "timm" : "huggingface",
-    transform:
-      "image_mean" in preprocessor || "size" in preprocessor
-        ? parsePreprocessor(preprocessor, like.transform)
-        : like.transform,
+    transform: transformOf(preprocessor, like, imageSize),
   };
+}
+
+/** Without a file, as the family does it; at the model's own size where that is not the family's. */
+function transformOf(preprocessor: Json, like: ViTConfig, imageSize: number): ImageTransform {
+  if ("size" in preprocessor) return parsePreprocessor(preprocessor, like.transform);
+  if (imageSize === like.imageSize) return like.transform;
+  const { filter = "bicubic" } = like.transform;
+  return { resize: imageSize, filter, crop: imageSize };
 }
 
 /** CLIP's vision tower alone has no projection, unless its class says so; SigLIP's pooling may be left out. */

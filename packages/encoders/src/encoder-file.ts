@@ -1,7 +1,12 @@
 /** Encoders on disk: a folder with `config.json` and `model.safetensors`, or one file of a known model. */
 import { mkdir, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { openCheckpoint, writeFileAtomic, writeSafetensors } from "@aligntok/checkpoint";
+import {
+  openCheckpoint,
+  resolveWeights,
+  writeFileAtomic,
+  writeSafetensors,
+} from "@aligntok/checkpoint";
 import {
   AlignTokError,
   check,
@@ -31,30 +36,38 @@ export interface LoadEncoderOptions extends EncoderOptions {
 /**
  * Loads an encoder.
  *
- * @param path a folder as `save_pretrained` of transformers writes it, as timm's on the Hub, or with timm's fields in
- *   `config.json`; or a file that `openCheckpoint` reads.
+ * @param pathOrName a folder as `save_pretrained` of transformers writes it, as timm's on the Hub, or with timm's fields in
+ *   `config.json`; or a file that `openCheckpoint` reads;
+ *   or the name of weights that the cache holds already (`resolveWeights`: nothing is downloaded).
  * @throws AlignTokError `not-found`, `bad-format`, `unsupported`, or `bad-input` naming the keys when weights
  *   and configuration do not fit each other, or naming the candidates when a file may be one of several models.
  */
 export async function loadEncoder(
-  path: string,
+  pathOrName: string,
   { model, positionResampling, ...options }: LoadEncoderOptions = {},
 ): Promise<VisionEncoder> {
-  const isFolder = await stat(path).then(
-    (entry) => entry.isDirectory(),
-    (cause) => {
-      throw new AlignTokError(
-        "not-found",
-        `encoder: expected a folder or a file of weights, got ${path}, which does not exist`,
-        { cause },
-      );
-    },
-  );
+  const { path, isFolder } = await locate(pathOrName);
   const described = isFolder ? await readConfig(path) : undefined;
   const { tensors } = await openCheckpoint(path);
   const known = described ?? namedConfig(path, model, tensors);
   const config = { ...known, ...(positionResampling && { positionResampling }) };
   return bindEncoder(config, adaptCheckpoint(config, tensors), options);
+}
+
+async function locate(pathOrName: string): Promise<{ path: string; isFolder: boolean }> {
+  const isFolderAt = (path: string) =>
+    stat(path).then(
+      (entry) => entry.isDirectory(),
+      () => undefined,
+    );
+  const isFolder = await isFolderAt(pathOrName);
+  if (isFolder !== undefined) return { path: pathOrName, isFolder };
+  const path = await resolveWeights(pathOrName);
+  if (path !== undefined) return { path, isFolder: (await isFolderAt(path)) === true };
+  throw new AlignTokError(
+    "not-found",
+    `encoder: expected a folder or a file of weights, or a name that is in the cache, got ${pathOrName}. run aligntok weights pull ${pathOrName} if it is a name`,
+  );
 }
 
 export interface SaveEncoderOptions {

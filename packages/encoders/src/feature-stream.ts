@@ -14,7 +14,7 @@ export interface FeatureStreamOptions extends FeaturesOptions, DecodeStreamOptio
   /**
    * What is done to each image after decoding; `{}` leaves images as they are. Images of another size than the one
    * before begin a new batch, so give a crop, or sort by size.
-   * @default short side and centre crop of the model's own size, bicubic
+   * @default the model's own, `encoder.config.transform`
    */
   readonly transform?: NonNullable<DecodeStreamOptions["transform"]>;
 }
@@ -47,8 +47,7 @@ export function streamFeatures<F>(
   options: FeatureStreamOptions,
 ): FeatureStream<F> {
   const { layer, pool, norm, onSkip, onError = "raise", signal, ...decoding } = options;
-  const { imageSize } = encoder.config;
-  const { transform = { resize: imageSize, crop: imageSize }, ahead = 2 * batchSize } = options;
+  const { transform = encoder.config.transform, ahead = 2 * batchSize } = options;
   const counts: Record<string, number> = {};
 
   function skip(key: string, index: number, error: AlignTokError): void {

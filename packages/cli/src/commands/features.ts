@@ -2,7 +2,7 @@ import { resolve } from "node:path";
 import { check, type NdArray, ndarray, sizeOf } from "@aligntok/core";
 import type { ImageDataset } from "@aligntok/data-laion";
 import type { Pooling } from "@aligntok/encoders";
-import type { ImageInput } from "@aligntok/image";
+import type { ImageInput, ImageTransform } from "@aligntok/image";
 import type { Precision } from "@aligntok/jit";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { type ArrayFile, checkArrayPath, createArrayFile } from "../array-file.ts";
@@ -77,9 +77,9 @@ export function featuresCommand(): Command {
     .addOption(
       new Option(
         "--pool <kind>",
-        "none: all tokens, class token first; mean: mean patch token; cls; patches; registers",
+        "none: all tokens, class token first; mean: mean patch token; cls; patches; registers; embedding: of the image, CLIP and SigLIP",
       )
-        .choices(["none", "patches", "registers", "cls", "mean"])
+        .choices(["none", "patches", "registers", "cls", "mean", "embedding"])
         .default("none"),
     )
     .option("--no-norm", "tokens as the block leaves them, without the final normalisation")
@@ -128,7 +128,7 @@ async function computeFeatures(options: FeaturesOptions, session: Session): Prom
     precision: options.precision,
     ...(options.model && { model: options.model }),
   });
-  const { pool, norm, size = encoder.config.imageSize } = options;
+  const { pool, norm, size = sideOf(encoder.config.transform) } = options;
   const layer = layerOf(options.layer);
   const transform = options.size ? { resize: options.size, crop: options.size } : undefined;
   const identity = identityOf([
@@ -226,6 +226,11 @@ function addCounts(
 function layerOf(layer: Layers): readonly number[] {
   if (layer === "last") return [-1];
   return [layer].flat();
+}
+
+/** Pixels of the shorter side that a transform leaves. */
+function sideOf({ resize, crop = resize }: ImageTransform): number | undefined {
+  return typeof crop === "object" ? Math.min(crop.height, crop.width) : crop;
 }
 
 /** One `(n, ...)` for each of L layers to `(n, L, ...)`. */

@@ -27,8 +27,7 @@ export async function writePcaSheet(
   dataset: ImageDataset,
   options: { readonly signal: AbortSignal; readonly transform?: ImageTransform },
 ): Promise<void> {
-  const { imageSize: own } = encoder.config;
-  const { signal, transform = { resize: own, crop: own } } = options;
+  const { signal, transform = encoder.config.transform } = options;
   const indices = Array.from({ length: Math.min(most, dataset.length) }, (_, i) => i);
   const photographs: Image[] = [];
   const first = selectImages(dataset, indices);
