@@ -15,6 +15,7 @@ export {
   type TextEncoderOptions,
   type TextFeaturesOptions,
 } from "./text-encoder.ts";
+export { type LoadTextEncoderOptions, loadTextEncoder } from "./text-encoder-file.ts";
 export type { TextBatch, TextLayer, TextOutputs } from "./text-model.ts";
 export {
   type TextTokenizer,
@@ -22,3 +23,5 @@ export {
   type TokenizeOptions,
   tokenize,
 } from "./text-tokenizer.ts";
+export { loadTokenizer } from "./tokenizer-file.ts";
+export { createTextTokenizer, type TokenizerSettings } from "./tokenizer-json.ts";
