@@ -1,12 +1,7 @@
 /** Encoders on disk: a folder with `config.json` and `model.safetensors`, or one file of a known model. */
-import { mkdir, stat } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import {
-  openCheckpoint,
-  resolveWeights,
-  writeFileAtomic,
-  writeSafetensors,
-} from "@aligntok/checkpoint";
+import { openCheckpoint, writeFileAtomic, writeSafetensors } from "@aligntok/checkpoint";
 import {
   AlignTokError,
   check,
@@ -19,6 +14,7 @@ import { adaptCheckpoint, fitHeads, recogniseModels } from "./checkpoint-names.t
 import { formatConfig, parseConfig } from "./config-file.ts";
 import { readJson } from "./config-json.ts";
 import { bindEncoder, type EncoderOptions, type VisionEncoder } from "./encoder.ts";
+import { locateWeights } from "./locate-weights.ts";
 import { findViTModel, vitModels } from "./models.ts";
 import type { PositionResampling } from "./position-embedding.ts";
 import type { ViTConfig } from "./vit.ts";
@@ -46,28 +42,12 @@ export async function loadEncoder(
   pathOrName: string,
   { model, positionResampling, ...options }: LoadEncoderOptions = {},
 ): Promise<VisionEncoder> {
-  const { path, isFolder } = await locate(pathOrName);
+  const { path, isFolder } = await locateWeights(pathOrName);
   const described = isFolder ? await readConfig(path) : undefined;
   const { tensors } = await openCheckpoint(path);
   const known = described ?? namedConfig(path, model, tensors);
   const config = { ...known, ...(positionResampling && { positionResampling }) };
   return bindEncoder(config, adaptCheckpoint(config, tensors), options);
-}
-
-async function locate(pathOrName: string): Promise<{ path: string; isFolder: boolean }> {
-  const isFolderAt = (path: string) =>
-    stat(path).then(
-      (entry) => entry.isDirectory(),
-      () => undefined,
-    );
-  const isFolder = await isFolderAt(pathOrName);
-  if (isFolder !== undefined) return { path: pathOrName, isFolder };
-  const path = await resolveWeights(pathOrName);
-  if (path !== undefined) return { path, isFolder: (await isFolderAt(path)) === true };
-  throw new AlignTokError(
-    "not-found",
-    `encoder: expected a folder or a file of weights, or a name that is in the cache, got ${pathOrName}. run aligntok weights pull ${pathOrName} if it is a name`,
-  );
 }
 
 export interface SaveEncoderOptions {

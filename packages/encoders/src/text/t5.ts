@@ -173,7 +173,7 @@ function positionBias(
  * The bucket of a key `distance` tokens after the query: half of them for either direction; of these half for one
  * distance each, and the others ever wider, up to `maxDistance`. Rounded as PyTorch's float32 does.
  */
-export function relativeBucket(
+function relativeBucket(
   distance: number,
   { buckets, maxDistance }: Pick<T5Config, "buckets" | "maxDistance">,
 ): number {

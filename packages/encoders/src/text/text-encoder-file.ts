@@ -1,9 +1,9 @@
 /** Text encoders on disk. */
-import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { openCheckpoint } from "@aligntok/checkpoint";
-import { AlignTokError, check } from "@aligntok/core";
+import { check } from "@aligntok/core";
 import { readJson } from "../config-json.ts";
+import { locateWeights } from "../locate-weights.ts";
 import { renameTextTensors, textParameters } from "./text-checkpoint.ts";
 import { describeTextCheckpoint, parseTextConfig, type TextConfig } from "./text-config.ts";
 import {
@@ -22,26 +22,18 @@ export interface LoadTextEncoderOptions extends TextEncoderOptions {
 /**
  * Loads a text encoder: CLIP's or T5's.
  *
- * @param path a folder as `save_pretrained` of transformers writes it (CLIPModel, CLIPTextModel,
+ * @param pathOrName a folder as `save_pretrained` of transformers writes it (CLIPModel, CLIPTextModel,
  *   CLIPTextModelWithProjection, T5EncoderModel, T5ForConditionalGeneration), in one file of weights or several; or a
- *   file of weights under their names or OpenAI's, whose sizes its tensors tell, together with the option `tokenizer`.
+ *   file of weights under their names or OpenAI's, whose sizes its tensors tell, together with the option `tokenizer`;
+ *   or the name of weights that the cache holds already (`resolveWeights`: nothing is downloaded).
  * @throws AlignTokError `not-found`, `bad-format`, `unsupported`, or `bad-input` naming the keys when weights
  *   and configuration do not fit each other.
  */
 export async function loadTextEncoder(
-  path: string,
+  pathOrName: string,
   { tokenizer, ...options }: LoadTextEncoderOptions = {},
 ): Promise<LoadedTextEncoder> {
-  const isFolder = await stat(path).then(
-    (entry) => entry.isDirectory(),
-    (cause) => {
-      throw new AlignTokError(
-        "not-found",
-        `text encoder: expected a folder or a file of weights, got ${path}, which does not exist`,
-        { cause },
-      );
-    },
-  );
+  const { path, isFolder } = await locateWeights(pathOrName);
   const files = tokenizer ?? (isFolder ? path : undefined);
   check(
     files,

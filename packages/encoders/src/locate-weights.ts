@@ -1,0 +1,28 @@
+import { stat } from "node:fs/promises";
+import { resolveWeights } from "@aligntok/checkpoint";
+import { AlignTokError } from "@aligntok/core";
+
+/**
+ * Where weights lie: at a path, or in the cache under a name (`resolveWeights`: nothing is downloaded).
+ *
+ * @throws AlignTokError `not-found`.
+ */
+export async function locateWeights(
+  pathOrName: string,
+): Promise<{ readonly path: string; readonly isFolder: boolean }> {
+  const isFolder = await isFolderAt(pathOrName);
+  if (isFolder !== undefined) return { path: pathOrName, isFolder };
+  const path = await resolveWeights(pathOrName);
+  if (path !== undefined) return { path, isFolder: (await isFolderAt(path)) === true };
+  throw new AlignTokError(
+    "not-found",
+    `encoder: expected a folder or a file of weights, or a name that is in the cache, got ${pathOrName}. run aligntok weights pull ${pathOrName} if it is a name`,
+  );
+}
+
+function isFolderAt(path: string): Promise<boolean | undefined> {
+  return stat(path).then(
+    (entry) => entry.isDirectory(),
+    () => undefined,
+  );
+}
