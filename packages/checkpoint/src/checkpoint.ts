@@ -8,9 +8,10 @@ import { fileError } from "./file-error.ts";
 import { mapGraphdef } from "./graphdef.ts";
 import { mapSafetensors } from "./mapped-safetensors.ts";
 import { mapOpenvino } from "./openvino.ts";
+import { mapPyTorch, startsPyTorch } from "./pytorch.ts";
 import { openShards } from "./sharded.ts";
 
-export type CheckpointFormat = "safetensors" | "pytorch" | "npy" | "npz" | "openvino" | "graphdef";
+export type CheckpointFormat = "safetensors" | "pytorch" | "openvino" | "graphdef";
 
 /** What a file or folder of weights holds. */
 export interface Checkpoint {
@@ -53,13 +54,14 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
   if (/^\s*<(\?xml|net\b)/.test(Buffer.from(head).toString("utf8").replace("\ufeff", ""))) {
     return { format: "openvino", ...(await mapOpenvino(path)) };
   }
+  if (startsPyTorch(head)) return { format: "pytorch", ...(await mapPyTorch(path)) };
   if (startsGraph(head)) return { format: "graphdef", ...(await mapGraphdef(path)) };
   // the data of OpenVINO has no mark of its own
   const xml = path.replace(/\.bin$/, ".xml");
   if (xml !== path && existsSync(xml)) return { format: "openvino", ...(await mapOpenvino(xml)) };
   throw new AlignTokError(
     "unsupported",
-    `checkpoint ${path}: expected safetensors, OpenVINO (.xml) or a frozen TensorFlow graph (.pb), got ${stats.size} bytes that start with ${describe(head)}. convert it to safetensors with the library that wrote it`,
+    `checkpoint ${path}: expected safetensors, PyTorch, OpenVINO (.xml) or a frozen TensorFlow graph (.pb), got ${stats.size} bytes that start with ${describe(head)}. convert it to safetensors with the library that wrote it`,
   );
 }
 
