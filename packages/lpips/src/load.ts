@@ -18,7 +18,7 @@ export interface LpipsWeights {
 }
 
 /**
- * Reads the weights of an LPIPS from two safetensors files: the network under torchvision's names
+ * Reads the weights of an LPIPS from two files (`.pth` or safetensors): the network under torchvision's names
  * (`features.0.weight`, ...) and the heads under upstream's (`lin0.model.1.weight`, ...). Weights that
  * LPIPS does not use, such as the classifier's, are left out.
  *

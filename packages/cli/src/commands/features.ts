@@ -41,7 +41,7 @@ export function featuresCommand(): Command {
     )
     .requiredOption(
       "--encoder <path>",
-      "folder with config.json and model.safetensors, or a .safetensors file with --model",
+      "folder with config.json and weights, a .safetensors or .pth file with --model, or a name in the cache",
     )
     .requiredOption(
       "--images <paths...>",
