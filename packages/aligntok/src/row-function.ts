@@ -1,5 +1,5 @@
 /** A network applied to rows of any number, in batches: what encode, decode and features share. */
-import { check, type NdArray, type Parameters, rows } from "@aligntok/core";
+import { batchRanges, checkBatchSize, type NdArray, type Parameters, rows } from "@aligntok/core";
 import { type EngineOptions, jit } from "@aligntok/jit";
 import type { TensorParameters } from "@aligntok/nn";
 import type { Tensor } from "@tensorflow/tfjs-core";
@@ -31,10 +31,7 @@ export function createRowFunction(
   params: Parameters,
   { batchSize = 8, ...engine }: RowFunctionOptions,
 ): RowFunction {
-  check(
-    Number.isInteger(batchSize) && batchSize >= 1,
-    () => `batchSize: expected a positive whole number, got ${batchSize}`,
-  );
+  checkBatchSize(batchSize);
   const graph = jit(({ params, fitted, x }: Inputs) => apply({ ...params, ...fitted }, x), {
     ...engine,
     bind: { params },
@@ -42,15 +39,9 @@ export function createRowFunction(
 
   return {
     async run(inputs, outputs, { fitted = {} } = {}) {
-      const count = outputs.shape[0] ?? 0;
-      for (let start = 0; start < count; ) {
-        // rest batches are powers of two, so that few graphs serve every count
-        const left = count - start;
-        const size = left >= batchSize ? batchSize : 2 ** Math.floor(Math.log2(left));
-        const x = inputs(start, start + size);
-        const into = rows(outputs, start, start + size);
-        await graph({ fitted, x }, { into });
-        start += size;
+      for (const [start, end] of batchRanges(outputs.shape[0] ?? 0, batchSize)) {
+        const x = inputs(start, end);
+        await graph({ fitted, x }, { into: rows(outputs, start, end) });
       }
     },
     dispose: graph.dispose,

@@ -6,6 +6,7 @@
 import { readFile, realpath, stat } from "node:fs/promises";
 import {
   AlignTokError,
+  byteLength,
   bytesPerElement,
   type DType,
   type NdArray,
@@ -136,7 +137,7 @@ function readTensor(
       `graphdef ${file.path}: constant ${name}: expected a real dtype, got type ${type} of types.proto. remove the constant or cast it`,
     );
   }
-  const size = sizeOf(shape) * bytesPerElement(dtype);
+  const size = byteLength({ dtype, shape });
   const where = `constant ${name}: expected ${size} bytes for ${dtype} [${shape.slice(0, 8)}]`;
   if (content) {
     const length = content.end - content.start;

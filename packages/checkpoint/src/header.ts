@@ -9,13 +9,12 @@
 
 import {
   AlignTokError,
-  bytesPerElement,
+  byteLength,
   check,
   type DType,
   dtypes,
   listSome,
   type NdArray,
-  sizeOf,
 } from "@aligntok/core";
 
 /** The bytes before the JSON. */
@@ -154,7 +153,7 @@ function parseEntry(name: string, value: unknown, dataLength: number, source: st
       `${where}: expected offsets within ${dataLength} bytes of data, got [${start}, ${end}]`,
     );
   }
-  const size = sizeOf(shape) * bytesPerElement(dtype);
+  const size = byteLength({ dtype, shape });
   if (size !== end - start) {
     throw malformed(
       source,
@@ -190,7 +189,7 @@ export function formatHeader(
       dtypes.includes(dtype),
       () => `safetensors tensor ${name}: expected dtype ${dtypes.join(", ")}, got ${dtype}`,
     );
-    const end = start + sizeOf(shape) * bytesPerElement(dtype);
+    const end = start + byteLength({ dtype, shape });
     header.push([name, { dtype: codeOf[dtype], shape, data_offsets: [start, end] }]);
     start = end;
   }

@@ -3,6 +3,12 @@ export { castFloats, type FloatDType } from "./cast.ts";
 export { type Checkpoint, type CheckpointFormat, openCheckpoint } from "./checkpoint.ts";
 export { mapSafetensors } from "./mapped-safetensors.ts";
 export { loadParameters } from "./parameters.ts";
+export {
+  type Field as ProtobufField,
+  type Message as ProtobufMessage,
+  readFields as readProtobufFields,
+  readText as readProtobufText,
+} from "./protobuf-reader.ts";
 export { type PulledWeights, type PullOptions, pullWeights } from "./registry/pull.ts";
 export { type ListedWeights, listWeights, resolveWeights } from "./registry/resolve.ts";
 export {

@@ -3,12 +3,12 @@
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import {
   AlignTokError,
+  byteLength,
   bytesPerElement,
   type DType,
   type DTypeData,
   type FileRange,
   type NdArray,
-  sizeOf,
   viewBytes,
 } from "@aligntok/core";
 import { fileError } from "./file-error.ts";
@@ -49,7 +49,7 @@ export function mappedArray<D extends DType>(
   shape: readonly number[],
   source: FileRange,
 ): NdArray<D> {
-  const length = sizeOf(shape) * bytesPerElement(dtype);
+  const length = byteLength({ dtype, shape });
   const read = () => viewBytes(readRange(source, length), shape, dtype).data;
   // an engine maps whole elements only
   const aligned = source.offset % bytesPerElement(dtype) === 0;

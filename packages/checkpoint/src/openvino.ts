@@ -7,7 +7,7 @@
  */
 
 import { readFile, realpath, stat } from "node:fs/promises";
-import { AlignTokError, bytesPerElement, type DType, type NdArray, sizeOf } from "@aligntok/core";
+import { AlignTokError, byteLength, type DType, type NdArray } from "@aligntok/core";
 import { fileError } from "./file-error.ts";
 import { mappedArray } from "./lazy-array.ts";
 
@@ -92,7 +92,7 @@ function readConstant(
   }
   const shape = text ? text.split(",").map(count) : [];
   const [offset, size] = [count(from), count(length)];
-  const expected = sizeOf(shape) * bytesPerElement(dtype);
+  const expected = byteLength({ dtype, shape });
   if (expected !== size) {
     throw malformed(
       path,

@@ -2,14 +2,7 @@
 
 import { readdir, readFile, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import {
-  AlignTokError,
-  bytesPerElement,
-  check,
-  listSome,
-  type NdArray,
-  sizeOf,
-} from "@aligntok/core";
+import { AlignTokError, byteLength, check, listSome, type NdArray } from "@aligntok/core";
 import { writeFileAtomic } from "./atomic-file.ts";
 import { fileError } from "./file-error.ts";
 import { type SafetensorsOptions, writeSafetensors } from "./safetensors.ts";
@@ -198,8 +191,4 @@ function splitShards(
   }
   if (current.length > 0 || shards.length === 0) shards.push(current);
   return shards.map((entries) => Object.fromEntries(entries));
-}
-
-function byteLength({ dtype, shape }: NdArray): number {
-  return sizeOf(shape) * bytesPerElement(dtype);
 }

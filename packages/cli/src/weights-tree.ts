@@ -1,5 +1,5 @@
 /** Names of tensors as a tree, in which numbered blocks that are alike are shown once. */
-import { bytesPerElement, type NdArray, sizeOf } from "@aligntok/core";
+import { byteLength, type NdArray } from "@aligntok/core";
 import { formatBytes } from "./progress-printer.ts";
 
 interface Branch {
@@ -81,8 +81,4 @@ function signatureOf({ tensor, children }: Branch): string {
 
 function describe(array: NdArray): string {
   return `${array.dtype} [${array.shape.join(", ")}]  ${formatBytes(byteLength(array))}`;
-}
-
-export function byteLength({ dtype, shape }: Pick<NdArray, "dtype" | "shape">): number {
-  return sizeOf(shape) * bytesPerElement(dtype);
 }

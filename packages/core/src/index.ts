@@ -1,3 +1,4 @@
+export { batchRanges, checkBatchSize } from "./batches.ts";
 export type {
   Denoiser,
   Encoder,
@@ -20,6 +21,7 @@ export {
   float32ToFloat16,
 } from "./half.ts";
 export {
+  byteLength,
   bytesPerElement,
   concatRows,
   type DType,

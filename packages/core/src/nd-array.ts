@@ -86,6 +86,11 @@ export function bytesPerElement(dtype: DType): number {
   return constructors[dtype].BYTES_PER_ELEMENT;
 }
 
+/** Bytes that the elements of an array take, without looking at its data. */
+export function byteLength({ dtype, shape }: Pick<NdArray, "dtype" | "shape">): number {
+  return sizeOf(shape) * bytesPerElement(dtype);
+}
+
 /** Zeros of a shape. */
 export function zeros<D extends DType = "float32">(
   shape: readonly number[],

@@ -1,6 +1,6 @@
 /** Encoders that run: a configuration and its weights, compiled for each size of images that arrives. */
 import {
-  check,
+  checkBatchSize,
   type Encoder,
   type Images,
   type NdArray,
@@ -76,10 +76,7 @@ export function bindEncoder(
   parameters: Parameters,
   { batchSize = 8, ...engine }: EncoderOptions = {},
 ): VisionEncoder {
-  check(
-    Number.isInteger(batchSize) && batchSize >= 1,
-    () => `batchSize: expected a positive whole number, got ${batchSize}`,
-  );
+  checkBatchSize(batchSize);
   const { patchSize, width } = config;
   const { compute, dispose } = createFeatureComputer(config, parameters, { ...engine, batchSize });
 

@@ -1,5 +1,6 @@
 /** Images to features: one compiled graph for each choice of layers and pooling, all with the same bound weights. */
 import {
+  batchRanges,
   check,
   type Images,
   type NdArray,
@@ -117,15 +118,11 @@ export function createFeatureComputer(
     const positions = positionsFor(grid);
     const graph = graphFor(layers, pool, norm);
     const outputs = layers.map(() => zeros([n, ...shape]));
-    // Batches are powers of two below batchSize at the end, so that few graphs serve every count.
-    for (let start = 0; start < n; ) {
-      const left = n - start;
-      const size = left >= batchSize ? batchSize : 2 ** Math.floor(Math.log2(left));
-      const batch = rows(images, start, start + size);
+    for (const [start, end] of batchRanges(n, batchSize)) {
+      const batch = rows(images, start, end);
       const pixels = ndarray(Float32Array.from(batch.data), batch.shape);
-      const into = outputs.map((output) => rows(output, start, start + size));
+      const into = outputs.map((output) => rows(output, start, end));
       await graph({ positions, images: pixels }, { into, ...(signal && { signal }) });
-      start += size;
     }
     return outputs;
   }

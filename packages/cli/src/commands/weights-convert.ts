@@ -1,11 +1,10 @@
 import { mkdir, realpath } from "node:fs/promises";
 import { dirname, extname, join } from "node:path";
 import type { FloatDType } from "@aligntok/checkpoint";
-import { AlignTokError } from "@aligntok/core";
+import { AlignTokError, byteLength } from "@aligntok/core";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { formatBytes } from "../progress-printer.ts";
 import { defineAction, type Session } from "../session.ts";
-import { byteLength } from "../weights-tree.ts";
 
 interface ConvertOptions {
   readonly dtype?: FloatDType;

@@ -1,8 +1,8 @@
-import { sizeOf } from "@aligntok/core";
+import { byteLength, sizeOf } from "@aligntok/core";
 import { Command } from "commander";
 import { formatBytes } from "../progress-printer.ts";
 import { defineAction, type Session } from "../session.ts";
-import { byteLength, formatWeightsTree } from "../weights-tree.ts";
+import { formatWeightsTree } from "../weights-tree.ts";
 
 export function weightsInspectCommand(): Command {
   const command = new Command("inspect")

@@ -2,9 +2,14 @@
  * T5's tokenizer from a SentencePiece model (`spiece.model`, a protobuf message `ModelProto` of google/sentencepiece):
  * its unigram model and normaliser as SentencePiece runs them, with T5's sentinels and end token around.
  */
+import {
+  type ProtobufField,
+  type ProtobufMessage,
+  readProtobufFields,
+  readProtobufText,
+} from "@aligntok/checkpoint";
 import { AlignTokError, check } from "@aligntok/core";
 import { parseCharsmap, replaceLongest } from "./charsmap.ts";
-import { type ProtobufField, readProtobuf } from "./protobuf.ts";
 import type { TextTokenizer } from "./text-tokenizer.ts";
 import { createTextTokenizer } from "./tokenizer-json.ts";
 import { createUnigram } from "./unigram.ts";
@@ -38,24 +43,24 @@ export interface SentencePieceModel {
  *   in ways that T5's do not.
  */
 export function parseSentencePiece(bytes: Uint8Array): SentencePieceModel {
-  const fields = readProtobuf(bytes);
+  const fields = fieldsOf({ bytes, start: 0, end: bytes.length });
   const pieces = all(fields, 1).map((field, id): Piece => {
-    const inner = readProtobuf(bytesOf(field, `piece ${id}`));
+    const inner = fieldsOf(messageOf(field, `piece ${id}`));
     return {
-      text: Buffer.from(bytesOf(last(inner, 1), `piece ${id}`)).toString("utf8"),
-      score: last(inner, 2)?.float ?? 0,
-      kind: last(inner, 3)?.integer ?? normal,
+      text: readProtobufText(messageOf(last(inner, 1), `piece ${id}`)),
+      score: floatOf(last(inner, 2)) ?? 0,
+      kind: integerOf(last(inner, 3)) ?? normal,
     };
   });
   check(
     pieces.length > 0,
     "sentencepiece model: expected pieces, got none. is this a .model file?",
   );
-  const trainer = readProtobuf(last(fields, 2)?.bytes ?? new Uint8Array());
-  const normalizer = readProtobuf(last(fields, 3)?.bytes ?? new Uint8Array());
-  const kind = last(trainer, 3)?.integer ?? 1;
-  const asSuffix = last(trainer, 24)?.integer === 1;
-  const escaped = last(normalizer, 5)?.integer !== 0;
+  const trainer = innerFields(last(fields, 2));
+  const normalizer = innerFields(last(fields, 3));
+  const kind = integerOf(last(trainer, 3)) ?? 1;
+  const asSuffix = integerOf(last(trainer, 24)) === 1;
+  const escaped = integerOf(last(normalizer, 5)) !== 0;
   if (kind !== 1 || asSuffix || !escaped) {
     throw new AlignTokError(
       "unsupported",
@@ -64,12 +69,12 @@ export function parseSentencePiece(bytes: Uint8Array): SentencePieceModel {
   }
   return {
     pieces,
-    byteFallback: last(trainer, 35)?.integer === 1,
-    end: last(trainer, 42)?.integer ?? 2,
-    padding: last(trainer, 43)?.integer ?? -1,
-    charsmap: last(normalizer, 2)?.bytes,
-    dummyPrefix: last(normalizer, 3)?.integer !== 0,
-    removeSpaces: last(normalizer, 4)?.integer !== 0,
+    byteFallback: integerOf(last(trainer, 35)) === 1,
+    end: integerOf(last(trainer, 42)) ?? 2,
+    padding: integerOf(last(trainer, 43)) ?? -1,
+    charsmap: bytesOf(last(normalizer, 2)),
+    dummyPrefix: integerOf(last(normalizer, 3)) !== 0,
+    removeSpaces: integerOf(last(normalizer, 4)) !== 0,
   };
 }
 
@@ -151,8 +156,30 @@ function last(fields: readonly ProtobufField[], number: number): ProtobufField |
   return fields.findLast((field) => field.number === number);
 }
 
-function bytesOf(field: ProtobufField | undefined, what: string): Uint8Array {
-  if (field?.bytes) return field.bytes;
+function fieldsOf(message: ProtobufMessage): ProtobufField[] {
+  return [...readProtobufFields(message)];
+}
+
+/** Of a message that may be left out. */
+function innerFields(field: ProtobufField | undefined): ProtobufField[] {
+  return field?.wire === 2 ? fieldsOf(field) : [];
+}
+
+function integerOf(field: ProtobufField | undefined): number | undefined {
+  return field?.wire === 0 ? Number(BigInt.asIntN(32, field.value)) : undefined;
+}
+
+function floatOf(field: ProtobufField | undefined): number | undefined {
+  if (field?.wire !== 5) return undefined;
+  return new Float32Array(Uint32Array.of(Number(field.value)).buffer)[0];
+}
+
+function bytesOf(field: ProtobufField | undefined): Uint8Array | undefined {
+  return field?.wire === 2 ? field.bytes.subarray(field.start, field.end) : undefined;
+}
+
+function messageOf(field: ProtobufField | undefined, what: string): ProtobufMessage {
+  if (field?.wire === 2) return field;
   throw new AlignTokError(
     "bad-format",
     `sentencepiece ${what}: expected a message, got none. is this a .model file?`,

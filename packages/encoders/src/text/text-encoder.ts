@@ -1,6 +1,8 @@
 /** Text encoders that run: a tokenizer, a configuration and its weights, compiled for each length that arrives. */
 import {
+  batchRanges,
   check,
+  checkBatchSize,
   concatRows,
   type NdArray,
   type Parameters,
@@ -73,10 +75,7 @@ export function bindTextEncoder(
   { config, parameters, tokenizer }: Pick<LoadedTextEncoder, "config" | "parameters" | "tokenizer">,
   { batchSize = 8, ...engine }: TextEncoderOptions = {},
 ): LoadedTextEncoder {
-  check(
-    Number.isInteger(batchSize) && batchSize >= 1,
-    () => `batchSize: expected a positive whole number, got ${batchSize}`,
-  );
+  checkBatchSize(batchSize);
   const model: TextModel = config.family === "clip" ? clipTextModel(config) : t5Model(config);
   const graphs = new Map<string, ReturnType<typeof compileLayer>>();
 
@@ -120,19 +119,16 @@ export function bindTextEncoder(
     const pooled: NdArray<"float32">[] = [];
     const embeddings: NdArray<"float32">[] = [];
     const length = computedLength(model, t);
-    // Batches are powers of two below batchSize at the end, so that few graphs serve every count.
-    for (let start = 0; start < n; ) {
-      const size = n - start >= batchSize ? batchSize : 2 ** Math.floor(Math.log2(n - start));
-      const part = { ids: rows(ids, start, start + size), mask: rows(mask, start, start + size) };
+    for (const [start, end] of batchRanges(n, batchSize)) {
+      const part = { ids: rows(ids, start, end), mask: rows(mask, start, end) };
       const batch = arrange(model, part, { length, attendPadding });
       const output = (await graph(batch, { ...(signal && { signal }) })) as Outputs;
-      for (let i = 0; i < size; i++) {
+      for (let i = 0; i < end - start; i++) {
         const row = output.tokens.data.subarray(i * length * width, (i * length + t) * width);
         tokens.data.set(row, (start + i) * t * width);
       }
       if (output.pooled) pooled.push(output.pooled);
       if (output.embedding) embeddings.push(output.embedding);
-      start += size;
     }
     return {
       tokens,
