@@ -56,7 +56,10 @@ export function findGlobal(path: string, module: string, name: string): PickleFu
   const dtype = module === "torch" ? storageDTypes[name] : undefined;
   if (dtype) {
     // the name itself is used, as the type of a storage
-    return Object.assign(() => damagedType(path, full), { dtype });
+    const call = (): never => {
+      throw damaged(path, `expected a tensor, got a call of ${full}`);
+    };
+    return Object.assign(call, { dtype });
   }
   switch (full) {
     case "collections.OrderedDict":
@@ -85,10 +88,6 @@ export function findGlobal(path: string, module: string, name: string): PickleFu
     "unsupported",
     `pytorch ${path}: expected tensors and plain containers, got ${full.slice(0, 80)}, which is not executed here. save the weights alone: torch.save(model.state_dict(), path)`,
   );
-}
-
-function damagedType(path: string, name: string): never {
-  throw damaged(path, `expected a tensor, got a call of ${name}`);
 }
 
 function rebuildTensor(path: string, args: readonly PickleValue[]): NdArray {

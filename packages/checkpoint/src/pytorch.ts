@@ -71,7 +71,7 @@ export async function mapPyTorch(path: string): Promise<{
 
 async function readZip(file: OpenFile): Promise<PickleValue> {
   const { path, size, read } = file;
-  const members = await listStoredMembers(path, size);
+  const members = await listStoredMembers(path, size, read);
   const name = [...members.keys()].find((key) => /^[^/]+\/data\.pkl$/.test(key));
   const pickle = name === undefined ? undefined : members.get(name);
   if (name === undefined || !pickle) {
@@ -109,15 +109,12 @@ function readLegacy(file: OpenFile): PickleValue {
   for (let i = 0; i < 3; i++) next(none); // magic number, version, machine
   const start = end;
   // where the storages lie stands behind the object: the first pass learns their dtypes, the second makes tensors
-  const ignore = unpickle(
+  const object = unpickle(
     bytes.subarray(start),
     {
-      find: (module, name) => {
+      find(module, name) {
         const found = findGlobal(path, module, name);
-        return Object.assign(
-          (args: readonly PickleValue[]) => (/rebuild/.test(name) ? null : found(args)),
-          found,
-        );
+        return /rebuild/.test(name) ? () => null : found;
       },
       load(id) {
         const { key, dtype } = parseStorageId(path, id);
@@ -127,7 +124,7 @@ function readLegacy(file: OpenFile): PickleValue {
     },
     path,
   );
-  end = start + ignore.end;
+  end = start + object.end;
   const keys = next(none);
   if (!Array.isArray(keys)) throw damaged(path, "expected a list of storages");
   let offset = end;
