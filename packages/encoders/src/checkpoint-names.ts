@@ -268,14 +268,20 @@ export function fitHeads(config: ViTConfig, tensors: Tensors): ViTConfig {
 
 /** The known models that a file may be by its names and shapes: several for those that differ in neither (MAE and ViT). */
 export function recogniseModels(tensors: Tensors): ViTModel[] {
-  return (Object.keys(vitModels) as ViTModel[]).filter((model) =>
-    isLike(vitModels[model], tensors),
-  );
+  // the same for most models, and slow on the keys of a large one
+  const renamed = new Map<string, ReadonlyMap<string, string>>();
+  return (Object.keys(vitModels) as ViTModel[]).filter((model) => {
+    const config = vitModels[model];
+    const { feedForward, embedding } = config;
+    const kind = `${feedForward} ${embedding === "projection"}`;
+    const keys = renamed.get(kind) ?? rename(tensors, feedForward, embedding === "projection");
+    renamed.set(kind, keys);
+    return isLike(config, tensors, keys);
+  });
 }
 
-function isLike(config: ViTConfig, tensors: Tensors): boolean {
+function isLike(config: ViTConfig, tensors: Tensors, keys: ReadonlyMap<string, string>): boolean {
   const isSwiGlu = config.feedForward === "swiglu";
-  const keys = rename(tensors, config.feedForward, config.embedding === "projection");
   const shapes = vitShapes(config);
   const first = (name: string) => tensors[keys.get(name) ?? ""]?.shape;
   const names = [...keys.keys()];
