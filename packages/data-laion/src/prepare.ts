@@ -1,11 +1,11 @@
 /** From an encoded image to pixels of the wanted size. */
 import { type Images, ndarray, type Random } from "@aligntok/core";
 import {
-  centerCrop,
   centerCropAdm,
   decodeImage,
   type Image,
   resizeShortSide,
+  transformImage,
 } from "@aligntok/image";
 import type { ImageRecord } from "./dataset.ts";
 
@@ -36,8 +36,8 @@ export async function prepareImage(
 
 function toSquare(image: Image, size: number, crop: Crop, across: number, down: number): Image {
   if (crop === "adm") return centerCropAdm(image, size);
-  const resized = resizeShortSide(image, size, { filter: "bicubic" });
-  return crop === "center" ? centerCrop(resized, size) : part(resized, size, across, down);
+  if (crop === "center") return transformImage(image, { resize: size, crop: size });
+  return part(resizeShortSide(image, size), size, across, down);
 }
 
 /** The square of side `size` that lies `across` and `down` of the way through the room there is. */
