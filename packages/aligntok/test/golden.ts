@@ -2,7 +2,7 @@
 import { fileURLToPath } from "node:url";
 import { loadParameters } from "@aligntok/checkpoint";
 import type { NdArray, Parameters } from "@aligntok/core";
-import type { ViTConfig } from "@aligntok/encoders";
+import { type ViTConfig, vitModels } from "@aligntok/encoders";
 import { conv2d } from "@aligntok/jit";
 import type { TensorParameters } from "@aligntok/nn";
 import * as tf from "@tensorflow/tfjs-core";
@@ -13,29 +13,14 @@ import "@tensorflow/tfjs-backend-cpu";
 await tf.setBackend("cpu");
 
 export const encoder: ViTConfig = {
+  ...vitModels.vit_tiny_patch16_224,
   patchSize: 4,
   imageSize: 16,
   width: 8,
   depth: 2,
   heads: 2,
-  feedForward: "mlp",
   hiddenWidth: 16,
-  gelu: "none",
-  patchBias: true,
-  qkvBias: true,
-  layerScale: false,
-  classToken: true,
-  registers: 0,
-  positions: "learned",
-  ropeTheta: 100,
-  preNorm: false,
-  eps: 1e-6,
-  embedding: "none",
-  embeddingWidth: 0,
   classes: 0,
-  mean: [0.5, 0.5, 0.5],
-  std: [0.5, 0.5, 0.5],
-  positionResampling: "timm",
   transform: { resize: 16, filter: "bicubic", crop: 16 },
 };
 

@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { readSafetensors, writeSafetensors } from "@aligntok/checkpoint";
-import { AlignTokError, createRandom, type NdArray, ndarray, rows } from "@aligntok/core";
+import { createRandom, type NdArray, ndarray, rows } from "@aligntok/core";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import {
   adaptCheckpoint,
@@ -15,6 +15,7 @@ import {
   vitModels,
   vitShapes,
 } from "../src/index.ts";
+import { errorOf } from "./error-of.ts";
 import { fixture, largestDifference } from "./images.ts";
 
 let folder: string;
@@ -32,16 +33,6 @@ const tiny = parseConfig({
   mean: [0.5, 0.5, 0.5],
   std: [0.5, 0.5, 0.5],
 });
-
-async function errorOf(promise: Promise<unknown>): Promise<AlignTokError> {
-  const error = await promise.then(
-    () => undefined,
-    (reason) => reason,
-  );
-  if (!AlignTokError.isInstance(error))
-    throw new Error("expected an AlignTokError", { cause: error });
-  return error;
-}
 
 describe("names", () => {
   test("the sizes of the models are the published ones", () => {

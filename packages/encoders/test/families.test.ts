@@ -1,9 +1,7 @@
 import { readSafetensors } from "@aligntok/checkpoint";
-import { type NdArray, type Parameters, sizeOf } from "@aligntok/core";
-import { constantTensor } from "@aligntok/nn";
+import { type NdArray, sizeOf } from "@aligntok/core";
 import * as tf from "@tensorflow/tfjs-core";
-import "@tensorflow/tfjs-backend-cpu";
-import { beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { recogniseModels } from "../src/checkpoint-names.ts";
 import {
   adaptCheckpoint,
@@ -18,18 +16,10 @@ import {
   vitModels,
   vitShapes,
 } from "../src/index.ts";
+import { toTensors, useEagerBackend } from "./eager.ts";
 import { fixture, formulaImages, largestDifference } from "./images.ts";
 
-beforeAll(async () => {
-  tf.enableProdMode(); // no notice about faster backends
-  await tf.setBackend("cpu");
-});
-
-function toTensors(parameters: Parameters): Record<string, tf.Tensor> {
-  return Object.fromEntries(
-    Object.entries(parameters).map(([name, array]) => [name, constantTensor(array)]),
-  );
-}
+useEagerBackend();
 
 const names = ["dinov3", "dinov3-gated", "siglip", "siglip-vision", "clip", "clip-vision", "mae"];
 

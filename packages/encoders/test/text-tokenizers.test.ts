@@ -14,6 +14,7 @@ import {
 } from "../src/text/index.ts";
 import { parseSentencePiece, sentencePieceTokenizer } from "../src/text/sentencepiece.ts";
 import { createUnigram } from "../src/text/unigram.ts";
+import { errorOf } from "./error-of.ts";
 import { fixture } from "./images.ts";
 
 const files = sharedData("text");
@@ -43,16 +44,6 @@ function differences(
 async function readIds(name: string) {
   const text = await readFile(fixture(`tokenizers/${name}/ids.json`), "utf8");
   return JSON.parse(text) as { readonly texts: string[]; readonly ids: number[][] };
-}
-
-async function errorOf(promise: Promise<unknown>): Promise<AlignTokError> {
-  const error = await promise.then(
-    () => undefined,
-    (reason) => reason,
-  );
-  if (!AlignTokError.isInstance(error))
-    throw new Error("expected an AlignTokError", { cause: error });
-  return error;
 }
 
 describe("ids are those of transformers and SentencePiece", () => {

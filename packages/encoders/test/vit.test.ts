@@ -1,9 +1,6 @@
 import { readSafetensors } from "@aligntok/checkpoint";
-import type { Parameters } from "@aligntok/core";
-import { constantTensor } from "@aligntok/nn";
 import * as tf from "@tensorflow/tfjs-core";
-import "@tensorflow/tfjs-backend-cpu";
-import { beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import {
   applyViT,
   applyViTHead,
@@ -12,20 +9,10 @@ import {
   preprocess,
   resamplePositions,
 } from "../src/index.ts";
+import { toTensors, useEagerBackend } from "./eager.ts";
 import { fixture, formulaImages, largestDifference } from "./images.ts";
 
-// Eager on the CPU backend of tfjs: the model alone, without the engine.
-
-beforeAll(async () => {
-  tf.enableProdMode(); // no notice about faster backends
-  await tf.setBackend("cpu");
-});
-
-function toTensors(parameters: Parameters): Record<string, tf.Tensor> {
-  return Object.fromEntries(
-    Object.entries(parameters).map(([name, array]) => [name, constantTensor(array)]),
-  );
-}
+useEagerBackend();
 
 describe.each([
   { name: "dinov2", prefix: 1 },
