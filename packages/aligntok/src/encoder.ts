@@ -120,7 +120,7 @@ function upToBlock(parameters: Parameters, last: number): Parameters {
   return Object.fromEntries(
     Object.entries(parameters).filter(([name]) => {
       const block = /^blocks\.(\d+)\./.exec(name)?.[1];
-      return block ? Number(block) <= last : !/^(norm|head)\./.test(name);
+      return block ? Number(block) <= last : !/^(norm|head|projection|attn_pool)\./.test(name);
     }),
   );
 }

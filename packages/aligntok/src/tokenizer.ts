@@ -59,7 +59,8 @@ export interface InitTokenizerOptions {
 
 /**
  * A tokenizer before its first stage: the pretrained encoder, its position embeddings fitted to the
- * training size and its classifier dropped; adapter and decoder random.
+ * training size and its heads (classifier, CLIP's projection, SigLIP's pooling) dropped; adapter and
+ * decoder random.
  */
 export function initTokenizer(
   parts: {
@@ -77,18 +78,26 @@ export function initTokenizer(
   );
   const { patchSize, width } = encoder.config;
   const side = imageSize / stride;
-  const fitted = Object.entries(
-    resamplePositions(encoder.config, encoder.parameters, [side, side]),
-  );
-  const body = Object.fromEntries(fitted.filter(([name]) => !name.startsWith("head.")));
+  const fitted = resamplePositions(encoder.config, encoder.parameters, [side, side]);
+  const body: ViTConfig = {
+    ...encoder.config,
+    imageSize: side * patchSize,
+    classes: 0,
+    embedding: "none",
+    embeddingWidth: 0,
+  };
+  const names = Object.keys(vitShapes(body));
   return {
     config: {
-      encoder: { ...encoder.config, imageSize: side * patchSize, classes: 0 },
+      encoder: body,
       decoder,
       ...(adapterHidden && { adapterHidden }),
     },
     parameters: {
-      ...withPrefix(body, "encoder."),
+      ...withPrefix(
+        Object.fromEntries(names.map((name) => [name, parameter(fitted, name)])),
+        "encoder.",
+      ),
       ...initAdapter(
         { width, latent: decoder.latent, ...(adapterHidden && { hidden: adapterHidden }) },
         random,
@@ -147,7 +156,7 @@ export function createTokenizer(
     return [height / stride, width / stride, latent];
   }
 
-  /** The encoder's position embeddings for a grid. */
+  /** The encoder's position embeddings for a grid; none for rotary ones, which the graph computes. */
   function positionsFor(grid: readonly [number, number]): Parameters {
     const key = grid.join("x");
     const known = grids.get(key) ?? positionsOf(grid);
@@ -157,8 +166,8 @@ export function createTokenizer(
 
   function positionsOf(grid: readonly [number, number]): Parameters {
     const own = withoutPrefix(encoderWeights, "encoder.");
-    const fitted = parameter(resamplePositions(encoder, own, grid), "pos_embed");
-    return { "encoder.pos_embed": fitted };
+    const { pos_embed } = resamplePositions(encoder, own, grid);
+    return pos_embed ? { "encoder.pos_embed": pos_embed } : {};
   }
 
   async function features(images: Images): Promise<NdArray<"float32">> {
