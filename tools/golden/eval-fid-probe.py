@@ -59,4 +59,5 @@ def main(out):
     (out / "probe.json").write_text(json.dumps(cases) + "\n")
 
 
-main(Path(sys.argv[1]))
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,3 +1,4 @@
+export { type CknnaOptions, computeCknna } from "./cknna.ts";
 export {
   computeFeatureStatistics,
   createEncoderExtractor,
@@ -15,10 +16,19 @@ export {
 export { computePsnr, computeSsim, type SimilarityScores } from "./image-similarity.ts";
 export { applyInception, foldInception, inceptionShapes } from "./inception.ts";
 export {
-  computeAccuracy,
-  fitLinearProbe,
-  type LinearProbe,
-  type LinearProbeOptions,
-} from "./linear-probe.ts";
+  type ChannelStatistics,
+  computeLatentAnalysis,
+  type LatentAnalysis,
+  type LatentAnalysisOptions,
+} from "./latent-analysis.ts";
+export { computeAccuracy, computeTopAccuracy, type LinearProbe } from "./linear-probe.ts";
+export { type FittedProbe, fitLinearProbe, type LinearProbeOptions } from "./linear-probe-lbfgs.ts";
+export {
+  type TrainedProbe,
+  type TrainProbeOptions,
+  trainLinearProbes,
+} from "./linear-probe-sgd.ts";
 export { createMoments, type Moments, type MomentValues } from "./moments.ts";
+export { type LatentBatch, type PooledBatches, poolBatches } from "./pool-batches.ts";
+export type { PowerSpectrum } from "./power-spectrum.ts";
 export { computeSymmetricEigenvalues } from "./symmetric-eigenvalues.ts";

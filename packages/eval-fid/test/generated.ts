@@ -85,3 +85,34 @@ export function relativeError(actual: ArrayLike<number>, expected: ArrayLike<num
   }
   return worst / size;
 }
+
+/** A shuffle of n samples for each epoch. */
+export function generateOrders(seed: number, n: number, epochs: number): number[][] {
+  const next = createGenerator(seed);
+  return Array.from({ length: epochs }, () => {
+    const order = Array.from({ length: n }, (_, i) => i);
+    for (let i = n - 1; i > 0; i--) {
+      const j = Math.floor((next() * (i + 1)) / 2 ** 32);
+      [order[i], order[j]] = [order[j]!, order[i]!];
+    }
+    return order;
+  });
+}
+
+/** Waves of a frequency for each channel under noise, with an offset and a heavy-tailed channel. */
+export function generateLatents(seed: number, shape: readonly number[]): NdArray<"float32"> {
+  const [n, h, w, d] = shape as [number, number, number, number];
+  const next = createGenerator(seed);
+  const data = new Float32Array(n * h * w * d);
+  for (let at = 0; at < data.length; at++) {
+    const c = at % d;
+    const x = Math.floor(at / d) % w;
+    const y = Math.floor(at / (d * w)) % h;
+    const image = Math.floor(at / (d * w * h));
+    const noise = next() / 2 ** 32 - 0.5;
+    const phase = (y * (c + 1) + x * (Math.floor(c / 2) + 1) + image) % 8;
+    const gain = c === 0 && x === 0 && y === 0 ? 8 : 1;
+    data[at] = c - 1 + (phase - 3.5) * 0.25 + noise * gain;
+  }
+  return ndarray(data, shape);
+}
