@@ -12,7 +12,9 @@ export interface ArrayFileContent {
   /** Names of the rows; kept in the metadata of safetensors. */
   readonly keys: readonly string[];
   /** Class of each row; kept as the tensor `labels` of safetensors. */
-  readonly labels?: Int32Array;
+  readonly labels?: Int32Array | BigInt64Array;
+  /** Name of the array in safetensors. @default "features" */
+  readonly name?: string;
 }
 
 export interface ArrayFile {
@@ -29,9 +31,6 @@ export interface ArrayFile {
   /** Leaves what was written in `PATH.part`; false where it is finished. */
   leave(): Promise<boolean>;
 }
-
-/** Name of the array inside a safetensors file. */
-const tensorName = "features";
 
 /** @throws AlignTokError `unsupported` for other endings than `.npy` and `.safetensors` */
 export function checkArrayPath(path: string): void {
@@ -85,12 +84,20 @@ export async function createArrayFile(
   };
 }
 
-function selectRows({ shape, keys, labels }: ArrayFileContent, kept: readonly number[]) {
+function selectRows(content: ArrayFileContent, kept: readonly number[]): ArrayFileContent {
+  const { shape, keys, labels } = content;
   return {
+    ...content,
     shape: [kept.length, ...shape.slice(1)],
     keys: kept.map((row) => keys[row]!),
-    ...(labels && { labels: Int32Array.from(kept, (row) => labels[row]!) }),
+    ...(labels && { labels: selectLabels(labels, kept) }),
   };
+}
+
+function selectLabels(labels: Int32Array | BigInt64Array, kept: readonly number[]) {
+  return labels instanceof Int32Array
+    ? Int32Array.from(kept, (row) => labels[row]!)
+    : BigInt64Array.from(kept, (row) => labels[row]!);
 }
 
 /**
@@ -110,14 +117,15 @@ export function npyHeader(
   return Buffer.concat([Buffer.from(prefix), Buffer.from(`${dict.padEnd(length - 1)}\n`)]);
 }
 
-function safetensorsHeader({ shape, keys, labels }: ArrayFileContent, least: number): Uint8Array {
+function safetensorsHeader(content: ArrayFileContent, least: number): Uint8Array {
+  const { shape, keys, labels, name = "features" } = content;
   const size = sizeOf(shape) * 4;
   const header = {
     __metadata__: { keys: JSON.stringify(keys) },
-    [tensorName]: { dtype: "F32", shape, data_offsets: [0, size] },
+    [name]: { dtype: "F32", shape, data_offsets: [0, size] },
     ...(labels && {
       labels: {
-        dtype: "I32",
+        dtype: labels instanceof Int32Array ? "I32" : "I64",
         shape: [labels.length],
         data_offsets: [size, size + labels.byteLength],
       },
@@ -132,6 +140,6 @@ function safetensorsHeader({ shape, keys, labels }: ArrayFileContent, least: num
 }
 
 /** The bytes of a typed array, without copying. */
-export function bytesOf(array: Float32Array | Int32Array): Uint8Array {
+export function bytesOf(array: Float32Array | Int32Array | BigInt64Array): Uint8Array {
   return new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
 }

@@ -1,11 +1,17 @@
-/** How far the run came that left an array file as `F.part`: in `F.part.json`, for the same command to go on. */
+/** Arrays that a run which is cut short leaves as `F.part` and `F.part.json`, for the same command to go on with. */
 import { createHash } from "node:crypto";
 import { readFile, rm } from "node:fs/promises";
 import { writeFileAtomic } from "@aligntok/checkpoint";
-import { AlignTokError } from "@aligntok/core";
+import { AlignTokError, check, type NdArray } from "@aligntok/core";
+import type { ImageDataset } from "@aligntok/data-laion";
+import { type ArrayFile, createArrayFile } from "./array-file.ts";
+import type { Session } from "./session.ts";
+
+/** Milliseconds after which a run notes how far it came. */
+const saveEvery = 5000;
 
 /** How far a run came. */
-export interface PartState {
+interface PartState {
   /** Of everything that decides the values of the file. */
   readonly identity: string;
   readonly shape: readonly number[];
@@ -29,7 +35,7 @@ export function identityOf(inputs: unknown): string {
  *
  * @throws AlignTokError `bad-input` for the part of another run
  */
-export async function readPart(path: string, identity: string): Promise<PartState | undefined> {
+async function readPart(path: string, identity: string): Promise<PartState | undefined> {
   const text = await readFile(statePath(path), "utf8").catch(() => undefined);
   if (text === undefined) return undefined;
   if (text.includes(identity)) return JSON.parse(text) as PartState;
@@ -39,11 +45,106 @@ export async function readPart(path: string, identity: string): Promise<PartStat
   );
 }
 
-export async function writePart(path: string, state: PartState): Promise<void> {
+async function writePart(path: string, state: PartState): Promise<void> {
   await writeFileAtomic(statePath(path), JSON.stringify(state));
 }
 
-export async function discardPart(path: string): Promise<void> {
+async function discardPart(path: string): Promise<void> {
   await rm(statePath(path), { force: true });
   await rm(`${path}.part`, { force: true });
+}
+
+/** Rows on their way into a file. */
+export interface RowStream {
+  /** `indices`: places in the dataset of the rows, ascending over all batches; places left out have no row. */
+  readonly batches: AsyncIterable<{
+    readonly indices: readonly number[];
+    readonly rows: NdArray<"float32">;
+  }>;
+  /** Images left out so far, by cause. */
+  skipped(): Readonly<Record<string, number>>;
+}
+
+export interface ResumableArrayOptions {
+  /** Of everything that decides the values (see `identityOf`). */
+  readonly identity: string;
+  /** Whose images the rows are, one each. */
+  readonly dataset: ImageDataset;
+  /** What is counted in the progress, and named in errors. */
+  readonly task: string;
+  /** Name of the array in safetensors. @default "features" */
+  readonly name?: string;
+  /** Class of each image, in the dtype that the file is to have. @default none */
+  readonly labels?: Int32Array | BigInt64Array;
+  /** Begins anew, whatever an interrupted run has left. @default false */
+  readonly restart?: boolean;
+}
+
+/** What came of the images. */
+export interface WrittenArray {
+  readonly shape: readonly number[];
+  /** Images left out, by cause. */
+  readonly skipped: Readonly<Record<string, number>>;
+}
+
+/**
+ * Writes a row for each image of a dataset, batch by batch, and goes on where an interrupted run of equal `identity` was.
+ *
+ * @param stream rows of the images from place `start` on
+ * @throws AlignTokError `bad-input` where no image could be used, and what the stream throws; what was done stays then
+ */
+export async function writeResumableArray(
+  path: string,
+  stream: (start: number) => RowStream,
+  options: ResumableArrayOptions & { readonly session: Session },
+): Promise<WrittenArray> {
+  const { identity, dataset, task, name, labels, restart, session } = options;
+  const { keys, length } = dataset;
+  if (restart) await discardPart(path);
+  const part = await readPart(path, identity);
+  if (part) session.log.info(`going on after ${part.next} of ${length} images`);
+  const { batches, skipped } = stream(part?.next ?? 0);
+  const open = (shape: readonly number[], done = 0) =>
+    createArrayFile(path, { shape, keys, ...(name && { name }), ...(labels && { labels }) }, done);
+
+  const kept = [...(part?.kept ?? [])];
+  let shape: readonly number[] = part?.shape ?? [];
+  let file: ArrayFile | undefined;
+  let next = part?.next ?? 0;
+  let saved = performance.now();
+  const countSkipped = () => addCounts(part?.skipped ?? {}, skipped());
+  const save = () => writePart(path, { identity, shape, kept, next, skipped: countSkipped() });
+  try {
+    if (part) file = await open(shape, kept.length);
+    for await (const { indices, rows } of batches) {
+      shape = [length, ...rows.shape.slice(1)];
+      file ??= await open(shape);
+      await file.append(rows.data);
+      kept.push(...indices);
+      next = indices.at(-1)! + 1;
+      session.onProgress({ task, done: next, total: length });
+      if (performance.now() - saved < saveEvery) continue;
+      await save();
+      saved = performance.now();
+    }
+    check(
+      file,
+      () =>
+        `${task}: expected an image that can be used, got none of ${length} (left out: ${JSON.stringify(countSkipped())})`,
+    );
+    await file.finish(kept);
+    await discardPart(path);
+  } finally {
+    if (kept.length > 0 && file && (await file.leave())) await save();
+  }
+  return { shape: [kept.length, ...shape.slice(1)], skipped: countSkipped() };
+}
+
+function addCounts(
+  a: Readonly<Record<string, number>>,
+  b: Readonly<Record<string, number>>,
+): Record<string, number> {
+  const sum = { ...a };
+  for (const [cause, count] of Object.entries(b)) sum[cause] = (sum[cause] ?? 0) + count;
+  return sum;
 }

@@ -1,21 +1,23 @@
 import { resolve } from "node:path";
-import { check, type NdArray, ndarray, sizeOf } from "@aligntok/core";
+import { type NdArray, ndarray, sizeOf } from "@aligntok/core";
 import type { ImageDataset } from "@aligntok/data-laion";
-import type { Pooling } from "@aligntok/encoders";
+import type { FeatureStream, Pooling } from "@aligntok/encoders";
 import type { ImageInput, ImageTransform } from "@aligntok/image";
 import type { Precision } from "@aligntok/jit";
 import { Command, InvalidArgumentError, Option } from "commander";
-import { type ArrayFile, checkArrayPath, createArrayFile } from "../array-file.ts";
+import { checkArrayPath } from "../array-file.ts";
 import { engineOptions } from "../engine-options.ts";
 import { writePcaSheet } from "../report/pca-sheet.ts";
-import { discardPart, identityOf, readPart, writePart } from "../resumable-array.ts";
+import {
+  identityOf,
+  type RowStream,
+  type WrittenArray,
+  writeResumableArray,
+} from "../resumable-array.ts";
 import { defineAction, type Session, wholeNumber } from "../session.ts";
 
 /** Blocks counted from 0, or from the end; of a list, each image has one more axis. */
 type Layers = "last" | number | readonly number[];
-
-/** Milliseconds after which a run notes how far it came. */
-const saveEvery = 5000;
 
 interface FeaturesOptions {
   readonly encoder: string;
@@ -115,7 +117,7 @@ Examples:
 }
 
 async function computeFeatures(options: FeaturesOptions, session: Session): Promise<void> {
-  const { signal, onProgress, answer, log } = session;
+  const { signal, answer, log } = session;
   checkArrayPath(options.out);
   const [{ loadEncoder }, { openImages }] = await Promise.all([
     import("@aligntok/encoders"),
@@ -136,52 +138,36 @@ async function computeFeatures(options: FeaturesOptions, session: Session): Prom
     ...[resolve(options.encoder), options.model, options.size, options.layer, pool, norm],
     ...[options.precision, session.engine],
   ]);
-  if (options.restart) await discardPart(options.out);
-  const part = await readPart(options.out, identity);
-  const start = part?.next ?? 0;
-  if (part) log.info(`going on after ${start} of ${dataset.length} images`);
-  const stream = encoder.featuresOf(recordsOf(dataset, start), {
-    layer,
-    pool,
-    norm,
-    signal,
-    onError: options.onError,
-    onSkip: ({ error }) => log.warn(`left out: ${error.message}`),
-    ...(transform && { transform }),
-  });
-
-  const { keys, labels } = dataset;
-  const open = (wanted: readonly number[], done = 0) =>
-    createArrayFile(options.out, { shape: wanted, keys, ...(labels && { labels }) }, done);
-  const kept = [...(part?.kept ?? [])];
-  let shape: readonly number[] = part?.shape ?? [];
-  let file: ArrayFile | undefined;
-  let next = start;
-  let saved = performance.now();
-  const countSkipped = () => addCounts(part?.skipped ?? {}, stream.skipped());
-  const save = () =>
-    writePart(options.out, { identity, shape, kept, next, skipped: countSkipped() });
-  try {
-    if (part) file = await open(shape, kept.length);
+  const rowsFrom = (start: number): RowStream => {
+    const stream = encoder.featuresOf(recordsOf(dataset, start), {
+      layer,
+      pool,
+      norm,
+      signal,
+      onError: options.onError,
+      onSkip: ({ error }) => log.warn(`left out: ${error.message}`),
+      ...(transform && { transform }),
+    });
+    return { batches: rowsOf(stream, start), skipped: stream.skipped };
+  };
+  async function* rowsOf(
+    stream: FeatureStream<NdArray<"float32">[]>,
+    start: number,
+  ): RowStream["batches"] {
     for await (const { indices, features } of stream) {
       const rows = Array.isArray(options.layer) ? stackLayers(features) : features[0]!;
-      shape = [dataset.length, ...rows.shape.slice(1)];
-      file ??= await open(shape);
-      await file.append(rows.data);
-      kept.push(...indices.map((i) => start + i));
-      next = start + indices.at(-1)! + 1;
-      onProgress({ task: "features", done: next, total: dataset.length });
-      if (performance.now() - saved < saveEvery) continue;
-      await save();
-      saved = performance.now();
+      yield { indices: indices.map((i) => start + i), rows };
     }
-    check(
-      file,
-      () =>
-        `features: expected an image that can be used, got none of ${dataset.length} (left out: ${JSON.stringify(stream.skipped())})`,
-    );
-    await file.finish(kept);
-    await discardPart(options.out);
+  }
+
+  const { labels } = dataset;
+  let written: WrittenArray;
+  try {
+    written = await writeResumableArray(options.out, rowsFrom, {
+      ...{ identity, dataset, session, task: "features" },
+      ...(labels && { labels }),
+      ...(options.restart && { restart: true }),
+    });
     if (options.pca) {
       await writePcaSheet(options.pca, encoder, dataset, {
         signal,
@@ -189,14 +175,10 @@ async function computeFeatures(options: FeaturesOptions, session: Session): Prom
       });
     }
   } finally {
-    if (kept.length > 0 && file) {
-      if (await file.leave()) await save();
-    }
     encoder.dispose();
   }
-  shape = [kept.length, ...shape.slice(1)];
-  const skipped = countSkipped();
-  const left = dataset.length - kept.length;
+  const { shape, skipped } = written;
+  const left = dataset.length - shape[0]!;
   const result = { out: options.out, shape, dtype: "float32", layer: options.layer, pool, size };
   answer(
     [
@@ -212,15 +194,6 @@ function* recordsOf(dataset: ImageDataset, start: number): Generator<ImageInput>
   for (let i = start; i < dataset.length; i++) {
     yield { key: dataset.keys[i]!, read: async () => (await dataset.read(i)).bytes };
   }
-}
-
-function addCounts(
-  a: Readonly<Record<string, number>>,
-  b: Readonly<Record<string, number>>,
-): Record<string, number> {
-  const sum = { ...a };
-  for (const [cause, count] of Object.entries(b)) sum[cause] = (sum[cause] ?? 0) + count;
-  return sum;
 }
 
 function layerOf(layer: Layers): readonly number[] {
