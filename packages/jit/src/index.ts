@@ -13,6 +13,7 @@ export {
 } from "./run/compile.ts";
 export type { DeviceName, DeviceReport } from "./run/devices.ts";
 export { type EngineName, type EngineReport, engines } from "./run/engines.ts";
+export { estimateMemory, type MemoryEstimate } from "./run/estimate-memory.ts";
 export { findNonFinite, type NonFinite } from "./run/find-non-finite.ts";
 export { type JitOptions, type Jitted, jit } from "./run/jit.ts";
 export type { Precision } from "./run/precision.ts";
