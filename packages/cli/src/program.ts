@@ -5,6 +5,7 @@ import { featuresCommand } from "./commands/features.ts";
 import { quickstartCommand } from "./commands/quickstart.ts";
 import { reconstructCommand } from "./commands/reconstruct.ts";
 import { sampleCommand } from "./commands/sample.ts";
+import { trainCommand } from "./commands/train.ts";
 import { weightsCommand } from "./commands/weights.ts";
 import { describeFailure } from "./failure.ts";
 import { versionOf } from "./version.ts";
@@ -22,6 +23,7 @@ export function createProgram(): Command {
         (await import("./quickstart/run.ts")).runQuickstart(options),
       ),
     )
+    .addCommand(trainCommand())
     .addCommand(featuresCommand())
     .addCommand(reconstructCommand())
     .addCommand(sampleCommand())

@@ -15,6 +15,18 @@ export function versionOf(name: string, via?: string): string | undefined {
   return (JSON.parse(readFileSync(path, "utf8")) as { version: string }).version;
 }
 
+/** What a report says it was made with. */
+export function installedVersions(): Record<string, string> {
+  const known = {
+    aligntok: versionOf("@aligntok/cli"),
+    "onnxruntime-node": versionOf("onnxruntime-node", "@aligntok/jit"),
+  };
+  const present = Object.entries(known).filter(
+    (entry): entry is [string, string] => entry[1] !== undefined,
+  );
+  return { node: process.version.slice(1), ...Object.fromEntries(present) };
+}
+
 /** Path of a file of this package, wherever the calling code was built to. */
 export function packageFile(path: string): string {
   return fileURLToPath(new URL(path, findPackage(import.meta.url)));

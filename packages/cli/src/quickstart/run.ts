@@ -23,14 +23,14 @@ import { sampleEncoderPath } from "@aligntok/samples";
 import { createCosineSchedule } from "@aligntok/train";
 import type { QuickstartOptions, QuickstartResult } from "../commands/quickstart.ts";
 import { engineOptions } from "../engine-options.ts";
+import { createExtractor, measureStage, type StageMetrics } from "../run/measure.ts";
+import { makeFolder, openClock, openRunFolder, writeJson } from "../run/run-folder.ts";
+import { take } from "../run/take.ts";
 import * as config from "./config.ts";
-import { createExtractor, measureStage, type StageMetrics } from "./measure.ts";
 import { readPhotographs } from "./photographs.ts";
 import { writeReport } from "./report-data.ts";
-import { makeFolder, openClock, openRunFolder, writeJson } from "./run-folder.ts";
 import { drawSamples } from "./samples.ts";
 import { runStage, type StageRun } from "./stage-run.ts";
-import { take } from "./take.ts";
 
 /** `metrics.json`. */
 export interface QuickstartMetrics {
@@ -57,29 +57,33 @@ export async function runQuickstart(options: QuickstartOptions): Promise<Quickst
   log.info(
     `${centres.images.shape[0]} photographs to train on, ${heldOut.images.shape[0]} held out, ${classes.length} classes to generate`,
   );
-  await openRunFolder(out, {
-    command: "quickstart",
-    minutes,
-    seed,
-    images: options.images ?? "samples",
-    encoder: options.encoder ?? "embedded",
-    perceptual: options.lpips ?? "features of the encoder",
-    engine: options.engine,
-    photographs: fingerprint(centres.images, heldOut.images),
-    imageSize: config.imageSize,
-    batchSize: config.batchSize,
-    emaDecay: config.emaDecay,
-    weights: {
-      perceptual: config.perceptualWeight,
-      discriminator: config.discriminatorWeight,
-      semantic: config.semanticWeight,
+  await openRunFolder(
+    out,
+    {
+      command: "quickstart",
+      minutes,
+      seed,
+      images: options.images ?? "samples",
+      encoder: options.encoder ?? "embedded",
+      perceptual: options.lpips ?? "features of the encoder",
+      engine: options.engine,
+      photographs: fingerprint(centres.images, heldOut.images),
+      imageSize: config.imageSize,
+      batchSize: config.batchSize,
+      emaDecay: config.emaDecay,
+      weights: {
+        perceptual: config.perceptualWeight,
+        discriminator: config.discriminatorWeight,
+        semantic: config.semanticWeight,
+      },
+      decoder: config.decoder,
+      discriminator: config.discriminator,
+      stages: plans,
+      diffusion: config.planDiffusion(minutes, classes.length),
+      sampling: { ...config.sampling, ...config.planSampling(minutes, classes.length) },
     },
-    decoder: config.decoder,
-    discriminator: config.discriminator,
-    stages: plans,
-    diffusion: config.planDiffusion(minutes, classes.length),
-    sampling: { ...config.sampling, ...config.planSampling(minutes, classes.length) },
-  });
+    { resume: true },
+  );
   const clock = await openClock(out);
   await clock.add("photographs", (performance.now() - began) / 1000);
 

@@ -10,8 +10,8 @@ import {
 import { computeFrechetDistance } from "@aligntok/eval-fid";
 import type { QuickstartOptions } from "../commands/quickstart.ts";
 import { engineOptions } from "../engine-options.ts";
+import { learnable, statisticsOf } from "../run/measure.ts";
 import { imageSize, mostShownClasses, planSampling, sampling } from "./config.ts";
-import { learnable, statisticsOf } from "./measure.ts";
 import type { Photographs } from "./photographs.ts";
 
 export interface Samples {

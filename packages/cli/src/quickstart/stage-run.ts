@@ -12,6 +12,10 @@ import type { NdArray, Random } from "@aligntok/core";
 import { createCosineSchedule, createRunLog, createWarmup } from "@aligntok/train";
 import type { QuickstartOptions } from "../commands/quickstart.ts";
 import { engineOptions } from "../engine-options.ts";
+import { measurePsnr } from "../run/measure.ts";
+import { makeFolder, readJson, writeJson } from "../run/run-folder.ts";
+import { chooseShown } from "../run/shown-losses.ts";
+import { take } from "../run/take.ts";
 import {
   batchSize,
   checkpointEvery,
@@ -22,10 +26,7 @@ import {
   type StagePlan,
   semanticWeight,
 } from "./config.ts";
-import { measurePsnr } from "./measure.ts";
 import type { Photographs } from "./photographs.ts";
-import { makeFolder, readJson, writeJson } from "./run-folder.ts";
-import { take } from "./take.ts";
 
 export interface StageRun {
   readonly stage: Stage;
@@ -92,7 +93,7 @@ export async function runStage(
           task,
           done,
           total: Math.max(total, steps),
-          ...(metrics && { metrics: shown(metrics) }),
+          ...(metrics && { metrics: chooseShown(metrics) }),
         }),
     });
 
@@ -137,13 +138,5 @@ function drawBatch({ pool }: Photographs, known: StageInputsKnown, random: Rando
     images: take(pool.images, picks),
     ...(known.features && { features: take(known.features, picks) }),
     ...(known.latents && { latents: take(known.latents, picks) }),
-  };
-}
-
-function shown({ absolute, perceptual, discriminator: judge }: Readonly<Record<string, number>>) {
-  return {
-    ...(absolute !== undefined && { L1: absolute }),
-    ...(perceptual !== undefined && { perceptual }),
-    ...(judge !== undefined && { discriminator: judge }),
   };
 }

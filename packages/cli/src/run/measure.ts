@@ -11,8 +11,23 @@ import {
   fitLinearProbe,
   meanPool,
 } from "@aligntok/eval-fid";
-import type { LabelledImages, Photographs } from "./photographs.ts";
 import { take } from "./take.ts";
+
+/** Images of one size with the class of each. */
+export interface LabelledImages {
+  /** `(N, size, size, 3)` */
+  readonly images: Images;
+  /** Index into the classes; -1 for an image of none of them. */
+  readonly labels: Int32Array;
+}
+
+/** What stages are measured on. */
+export interface MeasuredImages {
+  readonly classes: readonly string[];
+  /** Centre crops of images that were trained on: the linear probe learns from them. */
+  readonly centres: LabelledImages;
+  readonly heldOut: LabelledImages;
+}
 
 /** What is measured of a stage, on held-out photographs. */
 export interface StageMetrics {
@@ -27,7 +42,7 @@ export interface StageMetrics {
 
 export async function measureStage(
   tokenizer: AlignedTokenizer,
-  { centres, heldOut, classes }: Photographs,
+  { centres, heldOut, classes }: MeasuredImages,
   extractor: FeatureExtractor,
 ): Promise<StageMetrics> {
   const latents = await tokenizer.encode(heldOut.images);

@@ -1,4 +1,4 @@
-/** What a quickstart run keeps on disk, so that a killed one continues. */
+/** What a run keeps on disk, so that a killed one continues. */
 import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { writeFileAtomic } from "@aligntok/checkpoint";
@@ -56,8 +56,15 @@ export async function makeFolder(path: string): Promise<void> {
   }
 }
 
-/** Opens the folder: a new one gets `config.yaml`, one that has it must be a run of the same settings. */
-export async function openRunFolder(out: string, config: object): Promise<void> {
+/**
+ * Opens the folder: a new one gets `config.yaml`, one that has it must be a run of the same settings, and is continued
+ * only where `resume` allows it.
+ */
+export async function openRunFolder(
+  out: string,
+  config: object,
+  { resume }: { readonly resume: boolean },
+): Promise<void> {
   await makeFolder(out);
   const path = join(out, "config.yaml");
   const text = stringify(config);
@@ -66,6 +73,10 @@ export async function openRunFolder(out: string, config: object): Promise<void> 
     await writeFileAtomic(path, text);
     return;
   }
+  check(
+    resume,
+    () => `${out}: holds a run already. add --resume to continue it, or choose another --out`,
+  );
   const [before, now] = [parseSettings(found, path), parseSettings(text, path)];
   const keys = new Set([...Object.keys(before), ...Object.keys(now)]);
   const different = [...keys].filter(

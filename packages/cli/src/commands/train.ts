@@ -1,0 +1,89 @@
+import { join } from "node:path";
+import { check } from "@aligntok/core";
+import { Command } from "commander";
+import { defineAction, type Session } from "../session.ts";
+
+interface TrainOptions {
+  readonly set: readonly string[];
+  readonly out?: string;
+  readonly resume?: true;
+  readonly plan?: true;
+}
+
+export function trainCommand(): Command {
+  return new Command("train")
+    .summary("train what a configuration describes")
+    .description("Trains what a configuration describes.")
+    .addCommand(trainTokenizerCommand());
+}
+
+function trainTokenizerCommand(): Command {
+  const command = new Command("tokenizer")
+    .summary("the stages that make a tokenizer of an encoder")
+    .description(
+      "Makes a tokenizer of a pretrained encoder, in the stages that the configuration lists. Prints first what each trains, what stays frozen, and the memory that it needs.",
+    )
+    .argument("<config>", "YAML file; paths in it start from the working directory")
+    .option("--set <key=value>", "changes a key: stages.0.steps=100", collect, [])
+    .option("--out <folder>", "run folder (default: runs/ and the name of the configuration)")
+    .option("--resume", "continue the run that the folder holds")
+    .option("--plan", "print what would be done, and stop")
+    .addHelpText(
+      "after",
+      `
+Configurations of the paper and small ones are in the package's folder configs/.
+
+Examples:
+  aligntok train tokenizer configs/tokenizer/small.yaml --plan
+  aligntok train tokenizer configs/tokenizer/small.yaml --set data.images=photos --out runs/mine
+  aligntok train tokenizer configs/tokenizer/small.yaml --set data.images=photos --out runs/mine --resume`,
+    );
+  return defineAction(command, trainTokenizer);
+}
+
+function collect(value: string, values: readonly string[]): readonly string[] {
+  return [...values, value];
+}
+
+async function trainTokenizer(options: TrainOptions, session: Session): Promise<void> {
+  const { answer, log, args } = session;
+  const [path] = args;
+  check(path, "train tokenizer: expected a configuration file. give its path");
+  const [
+    { readConfig },
+    { tokenizerConfigSchema },
+    { openTrainingImages },
+    { prepareTraining, planTraining },
+    { describePlan },
+  ] = await Promise.all([
+    import("../train/read-config.ts"),
+    import("../train/tokenizer-config.ts"),
+    import("../train/training-images.ts"),
+    import("../train/tokenizer-training.ts"),
+    import("../train/tokenizer-plan.ts"),
+  ]);
+  const config = await readConfig(path, tokenizerConfigSchema, options.set);
+  const name = path.replace(/^.*[\\/]/, "").replace(/\.ya?ml$/, "");
+  const out = options.out ?? join("runs", name);
+  const images = await openTrainingImages(config.data, session.seed);
+  const training = await prepareTraining(config, images, session);
+  const plan = planTraining(training);
+  const lines = describePlan(plan, config, {
+    images: images.train.length,
+    heldOut: images.heldOut.length,
+    out,
+  });
+  if (options.plan) {
+    answer(lines, { out, config, stages: plan });
+    return;
+  }
+  for (const line of lines) log.info(line);
+  const { runTokenizerTraining } = await import("../train/run-tokenizer.ts");
+  const { summary, metrics } = await runTokenizerTraining(training, {
+    out,
+    name,
+    resume: options.resume ?? false,
+    session,
+  });
+  answer(summary, { out, tokenizer: join(out, "tokenizer"), metrics });
+}

@@ -1,0 +1,193 @@
+/** The stages of a configuration, one after the other, each from the weights that the one before left. */
+import { join } from "node:path";
+import {
+  type AlignedTokenizer,
+  createTokenizer,
+  saveTokenizer,
+  type TrainedStage,
+  trainStage,
+} from "@aligntok/aligntok";
+import { writeFileAtomic } from "@aligntok/checkpoint";
+import { createRandom, type Images } from "@aligntok/core";
+import { computeLatentStats } from "@aligntok/diffusion";
+import { encodePng } from "@aligntok/image";
+import {
+  createConstantSchedule,
+  createCosineSchedule,
+  createRunLog,
+  createWarmup,
+  type Schedule,
+} from "@aligntok/train";
+import { engineOptions } from "../engine-options.ts";
+import {
+  drawReconstructions,
+  pickEvenly,
+  type StageView,
+  viewStage,
+} from "../report/stage-sections.ts";
+import { createExtractor, measureStage, type StageMetrics } from "../run/measure.ts";
+import { makeFolder, openClock, openRunFolder, writeJson } from "../run/run-folder.ts";
+import { chooseShown } from "../run/shown-losses.ts";
+import { take } from "../run/take.ts";
+import type { Session } from "../session.ts";
+import type { StageSettings } from "./tokenizer-config.ts";
+import { writeTokenizerReport } from "./tokenizer-report.ts";
+import type { TokenizerTraining } from "./tokenizer-training.ts";
+import { createStepBatches, readLabelled } from "./training-images.ts";
+
+/** Images of each kind that a stage is measured on, and that the report shows. */
+const measured = { train: 500, heldOut: 200, shown: 8 } as const;
+
+export interface TokenizerRunOptions {
+  /** Run folder, made where absent. */
+  readonly out: string;
+  /** What the report calls the run. */
+  readonly name: string;
+  /** Whether to continue what the folder holds. */
+  readonly resume: boolean;
+  readonly session: Session;
+}
+
+export interface TrainedTokenizer {
+  /** `metrics.json`: a row for each stage. */
+  readonly metrics: { readonly stages: readonly (StageMetrics & { readonly stage: string })[] };
+  /** The outcome in plain words, one line each. */
+  readonly summary: readonly string[];
+}
+
+/**
+ * Trains every stage and measures it. Checkpoints of each stage, its tokenizer, the report and the metrics go to the run
+ * folder; `tokenizer/` in it is the last stage's, with the statistics of its latents.
+ *
+ * @throws AlignTokError of `trainStage`; `bad-input` where the folder holds a run and `resume` is not set
+ */
+export async function runTokenizerTraining(
+  training: TokenizerTraining,
+  options: TokenizerRunOptions,
+): Promise<TrainedTokenizer> {
+  const { out, name, resume, session } = options;
+  const { config, images, initial, seed } = training;
+  const { data } = config;
+  await openRunFolder(out, { command: "train tokenizer", seed, ...config }, { resume });
+  const clock = await openClock(out);
+  const load = (dataset: typeof images.train, count: number) =>
+    readLabelled(dataset, { count, size: data.size, signal: session.signal });
+  const classes = images.train.classes ?? ["all"];
+  const photographs = {
+    classes,
+    centres: await load(images.train, measured.train),
+    heldOut: await load(images.heldOut, measured.heldOut),
+  };
+  const heldOut = photographs.heldOut.images;
+  const shown = take(heldOut, pickEvenly(heldOut.shape[0]!, measured.shown));
+  const pretrained = createTokenizer(initial, engineOptions(session));
+  const extractor = createExtractor(pretrained, config.encoder);
+
+  const views: StageView[] = [];
+  const metrics: (StageMetrics & { readonly stage: string })[] = [];
+  let trained: TrainedStage = initial;
+  for (const [i, settings] of config.stages.entries()) {
+    const { stage } = settings;
+    const folder = join(out, "stages", `${i + 1}-${stage}`);
+    trained = await clock.time(`stage ${i + 1}: ${stage}`, () =>
+      runStage(trained, settings, training, { folder, session }),
+    );
+    const tokenizer = createTokenizer(trained, engineOptions(session));
+    await clock.time("metrics", async () => {
+      metrics.push({ stage, ...(await measureStage(tokenizer, photographs, extractor)) });
+      views.push(await viewStage(tokenizer, shown, { name: `stage ${i + 1}`, folder }));
+    });
+    const last = i + 1 === config.stages.length;
+    const stats = last ? await statsOf(tokenizer, photographs.centres.images) : undefined;
+    tokenizer.dispose();
+    await saveTokenizer(last ? join(out, "tokenizer") : join(folder, "tokenizer"), {
+      ...trained,
+      ...(stats && { stats }),
+    });
+    await makeFolder(join(out, "samples"));
+    const sheet = await encodePng(drawReconstructions(shown, views, measured.shown));
+    await writeFileAtomic(join(out, "samples", "reconstructions.png"), sheet);
+    session.log.info(`stage ${i + 1}: ${describeMetrics(metrics.at(-1)!)}`);
+  }
+  const features = await pretrained.features(shown);
+  pretrained.dispose();
+  await writeTokenizerReport({
+    out,
+    name,
+    training,
+    session,
+    shown,
+    features,
+    views,
+    metrics,
+    clock,
+  });
+  await writeJson(join(out, "metrics.json"), { stages: metrics });
+  return {
+    metrics: { stages: metrics },
+    summary: [
+      ...metrics.map((row, i) => `stage ${i + 1}, ${row.stage}: ${describeMetrics(row)}`),
+      `tokenizer: ${join(out, "tokenizer")}`,
+      `report: ${join(out, "report.html")}`,
+    ],
+  };
+}
+
+/** Runs a stage to its end, from its last checkpoint where there is one. */
+async function runStage(
+  previous: TrainedStage,
+  settings: StageSettings,
+  { config, images, perceptual, seed }: TokenizerTraining,
+  { folder, session }: { readonly folder: string; readonly session: Session },
+): Promise<TrainedStage> {
+  const { data, batchSize, discriminator, checkpointEvery, logEvery } = config;
+  const { lr, schedule, warmup, ...options } = settings;
+  const { signal, onProgress } = session;
+  await makeFolder(folder);
+  const log = createRunLog(folder);
+  const batch = createStepBatches(images.train, {
+    batchSize,
+    size: data.size,
+    crop: data.crop,
+    flip: data.flip,
+    seed: createRandom(seed, settings.stage, "images").integer(2 ** 31),
+    signal,
+  });
+  try {
+    return await trainStage(previous, {
+      ...options,
+      folder,
+      batch,
+      seed,
+      lr: scheduleOf(settings),
+      ...(perceptual && { perceptual }),
+      discriminator,
+      log,
+      logEvery,
+      checkpointEvery,
+      ...engineOptions(session),
+      signal,
+      onProgress: ({ task, done, total, metrics }) =>
+        onProgress({ task, done, total, ...(metrics && { metrics: chooseShown(metrics) }) }),
+    });
+  } finally {
+    log.close();
+  }
+}
+
+function scheduleOf({ lr, schedule, warmup, steps }: StageSettings): Schedule {
+  const after =
+    schedule === "cosine"
+      ? createCosineSchedule(lr, { steps: Math.max(1, steps - warmup), minimum: lr / 20 })
+      : createConstantSchedule(lr);
+  return warmup > 0 ? createWarmup(after, { steps: warmup }) : after;
+}
+
+async function statsOf(tokenizer: AlignedTokenizer, images: Images) {
+  return computeLatentStats(await tokenizer.encode(images));
+}
+
+function describeMetrics({ psnr, ssim, probe }: StageMetrics): string {
+  const classified = probe === null ? "" : `, linear probe ${(100 * probe).toFixed(1)} %`;
+  return `PSNR ${psnr.toFixed(2)} dB, SSIM ${ssim.toFixed(3)}${classified} on held-out images`;
+}

@@ -1,0 +1,78 @@
+/** The configuration of `aligntok train tokenizer`: which images, which encoder, which stages. */
+import { decoderSizes } from "@aligntok/aligntok";
+import { z } from "zod";
+
+const count = z.int().min(1);
+const share = z.number().min(0);
+
+const decoder = z
+  .union([
+    z.enum(Object.keys(decoderSizes) as [keyof typeof decoderSizes]),
+    z.strictObject({
+      latent: count,
+      channels: count,
+      multipliers: z.array(count).min(1).max(16),
+      blocks: z.int().min(0),
+      attention: z.array(z.int().min(0)).exactOptional(),
+      groups: count.exactOptional(),
+      pixelShuffle: count.exactOptional(),
+    }),
+  ])
+  .describe("a name of decoderSizes, or its fields");
+
+const discriminator = z.strictObject({ channels: count.default(64), layers: count.default(3) });
+
+const lpips = z.strictObject({
+  network: z.enum(["vgg", "alex", "squeeze"]).default("vgg"),
+  /** Weights of torchvision's network. */
+  weights: z.string(),
+  /** Heads of the LPIPS repository, v0.1. */
+  heads: z.string(),
+});
+
+const stage = z.strictObject({
+  stage: z.enum(["latent", "perceptual", "refine"]),
+  steps: count,
+  lr: z.number().positive().default(1e-4),
+  /** `cosine` falls to a twentieth over the steps. */
+  schedule: z.enum(["constant", "cosine"]).default("constant"),
+  /** Steps over which the rate rises from zero. */
+  warmup: z.int().min(0).default(0),
+  encoderLrScale: share.exactOptional(),
+  maxGradNorm: z.number().positive().exactOptional(),
+  emaDecay: share.max(1).exactOptional(),
+  discriminatorStart: z.int().min(0).exactOptional(),
+  perceptualWeight: share.exactOptional(),
+  discriminatorWeight: share.exactOptional(),
+  semanticWeight: share.exactOptional(),
+  semanticDistance: z.enum(["l2", "cosine"]).exactOptional(),
+});
+
+export const tokenizerConfigSchema = z.strictObject({
+  data: z.strictObject({
+    /** Folder, glob, archives; `samples`: the sample photographs. */
+    images: z.union([z.string(), z.array(z.string()).min(1)]),
+    /** Images that nothing is trained on: others, or so many of these, chosen by the seed. */
+    heldOut: z.union([z.string(), z.int().min(0)]).default(64),
+    /** Side of the square crops in pixels. */
+    size: count.default(256),
+    crop: z.enum(["random", "center", "adm"]).default("random"),
+    flip: z.boolean().default(false),
+  }),
+  /** Folder, file or registry name; `embedded`: the encoder of @aligntok/samples. */
+  encoder: z.string().default("embedded"),
+  /** What a lone file holds, see `loadEncoder`. */
+  model: z.string().exactOptional(),
+  decoder: decoder.default("f16d32"),
+  adapterHidden: count.exactOptional(),
+  /** `features`: distance in the encoder's own features, which needs no other weights. */
+  perceptual: z.union([z.enum(["features", "none"]), lpips]).default("features"),
+  discriminator: z.union([discriminator, z.literal(false)]).default({ channels: 64, layers: 3 }),
+  batchSize: count.default(256),
+  stages: z.array(stage).min(1),
+  checkpointEvery: count.default(1000),
+  logEvery: count.default(10),
+});
+
+export type TokenizerConfigFile = z.output<typeof tokenizerConfigSchema>;
+export type StageSettings = TokenizerConfigFile["stages"][number];

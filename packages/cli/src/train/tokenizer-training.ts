@@ -1,0 +1,84 @@
+/** What a configuration names, loaded: images, encoder, perceptual term, and the tokenizer before its first stage. */
+import {
+  createFeaturePerceptual,
+  createLpipsPerceptual,
+  type DecoderConfig,
+  decoderSizes,
+  decoderStride,
+  initTokenizer,
+  type Perceptual,
+  type TrainedStage,
+} from "@aligntok/aligntok";
+import { createRandom } from "@aligntok/core";
+import { loadEncoder, type VisionEncoder } from "@aligntok/encoders";
+import { loadLpips } from "@aligntok/lpips";
+import { sampleEncoderPath } from "@aligntok/samples";
+import { engineOptions } from "../engine-options.ts";
+import type { Session } from "../session.ts";
+import { estimateStageMemory } from "./stage-memory.ts";
+import type { TokenizerConfigFile } from "./tokenizer-config.ts";
+import { type PlannedStage, planStage } from "./tokenizer-plan.ts";
+import type { TrainingImages } from "./training-images.ts";
+
+export interface TokenizerTraining {
+  readonly config: TokenizerConfigFile;
+  readonly seed: number;
+  readonly images: TrainingImages;
+  readonly perceptual: Perceptual | undefined;
+  /** The tokenizer before its first stage. */
+  readonly initial: TrainedStage;
+}
+
+/** Loads what a configuration names. Nothing is written. */
+export async function prepareTraining(
+  config: TokenizerConfigFile,
+  images: TrainingImages,
+  session: Session,
+): Promise<TokenizerTraining> {
+  const { data, model, adapterHidden } = config;
+  const { seed } = session;
+  const path = config.encoder === "embedded" ? sampleEncoderPath() : config.encoder;
+  const encoder = await loadEncoder(path, { ...engineOptions(session), ...(model && { model }) });
+  const decoder: DecoderConfig =
+    typeof config.decoder === "string" ? decoderSizes[config.decoder] : config.decoder;
+  const initial = initTokenizer(
+    { encoder, decoder, random: createRandom(seed, "tokenizer") },
+    { imageSize: data.size, ...(adapterHidden && { adapterHidden }) },
+  );
+  const perceptual = await loadPerceptual(config, encoder, decoderStride(decoder));
+  encoder.dispose();
+  return { config, seed, images, perceptual, initial };
+}
+
+async function loadPerceptual(
+  { perceptual, data }: TokenizerConfigFile,
+  encoder: VisionEncoder,
+  stride: number,
+): Promise<Perceptual | undefined> {
+  if (perceptual === "none") return undefined;
+  if (perceptual === "features") {
+    return createFeaturePerceptual(encoder, { imageSize: data.size, stride });
+  }
+  const { network, weights, heads } = perceptual;
+  return createLpipsPerceptual(await loadLpips(weights, heads, { network }));
+}
+
+/** What each stage is going to do and to need. */
+export function planTraining({
+  config,
+  images,
+  perceptual,
+  initial,
+}: TokenizerTraining): PlannedStage[] {
+  const { batchSize, data, discriminator } = config;
+  return config.stages.map((settings) => {
+    const { stage, emaDecay = stage === "perceptual" ? 0.9999 : 0 } = settings;
+    const memory = estimateStageMemory(initial, {
+      config: { stage, ...(perceptual && { perceptual }), ...(discriminator && { discriminator }) },
+      batchSize,
+      size: data.size,
+      ema: emaDecay > 0,
+    });
+    return planStage(initial, settings, { batchSize, images: images.train.length, memory });
+  });
+}

@@ -1,0 +1,106 @@
+/** The images of a training: batches by the number of the step, and the ones that are held out. */
+import { check, createRandom, type ImageBatch, rows, zeros } from "@aligntok/core";
+import {
+  createImageSource,
+  createListDataset,
+  type ImageDataset,
+  openImages,
+  selectImages,
+} from "@aligntok/data-laion";
+import { readSamplePhotographs } from "@aligntok/samples";
+import type { LabelledImages } from "../run/measure.ts";
+import type { TokenizerConfigFile } from "./tokenizer-config.ts";
+
+export interface TrainingImages {
+  readonly train: ImageDataset;
+  readonly heldOut: ImageDataset;
+}
+
+/** Opens the images of a configuration and keeps some aside. */
+export async function openTrainingImages(
+  { images, heldOut }: TokenizerConfigFile["data"],
+  seed: number,
+): Promise<TrainingImages> {
+  if (images === "samples") return openSamples();
+  const all = await openImages(images);
+  if (typeof heldOut === "string") return { train: all, heldOut: await openImages(heldOut) };
+  check(
+    heldOut < all.length,
+    () => `data.heldOut: expected fewer than the ${all.length} images, got ${heldOut}. lower it`,
+  );
+  const order = createRandom(seed, "held-out").permutation(all.length);
+  const part = (from: number, to?: number) => selectImages(all, order.slice(from, to).sort());
+  return { train: part(heldOut), heldOut: part(0, heldOut) };
+}
+
+/** The sample photographs, split as they come. */
+export async function openSamples(): Promise<TrainingImages> {
+  const { classes, photographs } = await readSamplePhotographs();
+  const part = (split: string) =>
+    createListDataset(
+      photographs.filter((photograph) => photograph.split === split),
+      { classes },
+    );
+  return { train: part("train"), heldOut: part("held-out") };
+}
+
+export interface BatchOptions {
+  readonly batchSize: number;
+  readonly size: number;
+  readonly crop: "random" | "center" | "adm";
+  readonly flip: boolean;
+  readonly seed: number;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * The batch of any step, as a function of the seed alone; every epoch visits each image once, but for those that do not
+ * fill its last batch. Steps in a row are read ahead; a step out of order opens the images anew at its place.
+ */
+export function createStepBatches(
+  dataset: ImageDataset,
+  { signal, ...options }: BatchOptions,
+): (step: number) => Promise<ImageBatch> {
+  const perEpoch = Math.floor(dataset.length / options.batchSize);
+  let next = -1;
+  let batches: AsyncIterator<ImageBatch> | undefined;
+  return async (step) => {
+    if (step !== next || !batches) {
+      const state = {
+        epoch: Math.floor(step / perEpoch),
+        position: (step % perEpoch) * options.batchSize,
+        seed: options.seed,
+      };
+      const endless = { epochs: Number.POSITIVE_INFINITY, dropLast: true, state };
+      const source = createImageSource(dataset, { ...options, ...endless });
+      batches = source.batches({ signal })[Symbol.asyncIterator]();
+    }
+    next = step + 1;
+    return (await batches.next()).value as ImageBatch;
+  };
+}
+
+/** Some images of a dataset in memory, centre crops, all of class 0 where there are no classes. */
+export async function readLabelled(
+  dataset: ImageDataset,
+  { count, size, signal }: { count: number; size: number; signal: AbortSignal },
+): Promise<LabelledImages> {
+  const length = Math.min(count, dataset.length);
+  const images = zeros([length, size, size, 3], "uint8");
+  const labels = new Int32Array(length);
+  if (length === 0) return { images, labels };
+  const some = selectImages(dataset, spread(dataset.length, length));
+  const source = createImageSource(some, { batchSize: Math.min(32, length), size, shuffle: false });
+  let at = 0;
+  for await (const batch of source.batches({ signal })) {
+    rows(images, at, at + batch.keys.length).data.set(batch.images.data);
+    if (batch.labels) labels.set(batch.labels, at);
+    at += batch.keys.length;
+  }
+  return { images, labels };
+}
+
+/** `count` indices at equal distances: of all classes where the dataset is sorted by class. */
+function spread(length: number, count: number): number[] {
+  return Array.from({ length: count }, (_, i) => Math.floor((i * length) / count));
+}

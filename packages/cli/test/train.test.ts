@@ -1,0 +1,96 @@
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { readSafetensors } from "@aligntok/checkpoint";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { packageFile } from "../src/version.ts";
+import { aligntok } from "./command-line.ts";
+
+const small = packageFile("configs/tokenizer/small.yaml");
+/** Images of 32 px and few steps: what a stage does, not what it learns. */
+const quick = [
+  ["data.size=32", "batchSize=4", "checkpointEvery=2"],
+  ["stages.0.steps=6", "stages.1.steps=6", "stages.2.steps=4"],
+  ["stages.0.discriminatorStart=3", "stages.1.discriminatorStart=0"],
+]
+  .flat()
+  .flatMap((setting) => ["--set", setting]);
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "aligntok-train-"));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+const train = (...args: string[]) => aligntok(["train", "tokenizer", small, ...args]);
+
+describe("train tokenizer", () => {
+  it("prints its plan: what is trained, what is frozen, what it takes", async () => {
+    const { status, stdout } = await train("--plan", "--json");
+    expect(status).toBe(0);
+    const { stages } = JSON.parse(stdout);
+    expect(stages.map(({ stage }: { stage: string }) => stage)).toEqual([
+      "latent",
+      "perceptual",
+      "refine",
+    ]);
+    const [latent, perceptual, refine] = stages;
+    expect(Object.keys(latent.trained)).toEqual(["adapter", "decoder"]);
+    expect(Object.keys(latent.frozen)).toEqual(["encoder"]);
+    expect(perceptual.frozen).toEqual({});
+    expect(Object.keys(refine.trained)).toEqual(["decoder"]);
+    expect(latent.memory.activations).toBeGreaterThan(1e8);
+  });
+
+  it("names the keys that do not fit", async () => {
+    const { status, stderr } = await train(
+      "--plan",
+      "--set",
+      "stages.0.lr=fast",
+      "--set",
+      "color=1",
+    );
+    expect(status).toBe(2);
+    expect(stderr).toMatch(/stages\.0\.lr: expected number/);
+    expect(stderr).toMatch(/"color"/);
+  });
+
+  it("trains three stages, resumes after a kill and ends in the same weights", async () => {
+    const [whole, killed] = [join(folder, "whole"), join(folder, "killed")];
+    const first = await train(...quick, "--out", whole, "--json");
+    expect(first.stderr).toMatch(/stage 3/);
+    expect(first.status).toBe(0);
+    const { metrics } = JSON.parse(first.stdout);
+    expect(metrics.stages).toHaveLength(3);
+    expect(await readFile(join(whole, "report.html"), "utf8")).toMatch(/Reconstructions/);
+
+    const again = await train(...quick, "--out", whole);
+    expect(again.status).toBe(2);
+    expect(again.stderr).toMatch(/--resume/);
+
+    await aligntok(["train", "tokenizer", small, ...quick, "--out", killed], (child, stderr) => {
+      if (/stage perceptual {2}\d/.test(stderr)) child.kill("SIGKILL");
+    });
+    const resumed = await train(...quick, "--out", killed, "--resume", "--json");
+    expect(resumed.status).toBe(0);
+    const weights = async (out: string) =>
+      (await readSafetensors(join(out, "tokenizer", "model.safetensors"))).tensors;
+    expect(await weights(killed)).toEqual(await weights(whole));
+    expect(JSON.parse(resumed.stdout).metrics).toEqual(metrics);
+  }, 240_000);
+
+  it("reads a configuration of one stage", async () => {
+    const path = join(folder, "refine.yaml");
+    await writeFile(path, "data: { images: samples }\nstages: [{ stage: refine, steps: 10 }]\n");
+    const { status, stdout } = await aligntok([
+      "train",
+      "tokenizer",
+      path,
+      "--plan",
+      "--set",
+      "decoder=tiny",
+    ]);
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/stage 1 {2}refine: trains decoder .*frozen: encoder .*adapter/);
+  });
+});
