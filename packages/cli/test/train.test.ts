@@ -10,8 +10,8 @@ const small = packageFile("configs/tokenizer/small.yaml");
 /** Images of 32 px and few steps: what a stage does, not what it learns. */
 const quick = [
   ["data.size=32", "batchSize=4", "checkpointEvery=2"],
-  ["stages.0.steps=6", "stages.1.steps=6", "stages.2.steps=4"],
-  ["stages.0.discriminatorStart=3", "stages.1.discriminatorStart=0"],
+  ["stages.latent.steps=6", "stages.perceptual.steps=6", "stages.refine.steps=4"],
+  ["stages.latent.discriminatorStart=3", "stages.perceptual.discriminatorStart=0"],
 ]
   .flat()
   .flatMap((setting) => ["--set", setting]);
@@ -46,12 +46,12 @@ describe("train tokenizer", () => {
     const { status, stderr } = await train(
       "--plan",
       "--set",
-      "stages.0.lr=fast",
+      "stages.latent.lr=fast",
       "--set",
       "color=1",
     );
     expect(status).toBe(2);
-    expect(stderr).toMatch(/stages\.0\.lr: expected number/);
+    expect(stderr).toMatch(/stages\.latent\.lr: expected number/);
     expect(stderr).toMatch(/"color"/);
   });
 
@@ -81,7 +81,7 @@ describe("train tokenizer", () => {
 
   it("reads a configuration of one stage", async () => {
     const path = join(folder, "refine.yaml");
-    await writeFile(path, "data: { images: samples }\nstages: [{ stage: refine, steps: 10 }]\n");
+    await writeFile(path, "data: { images: samples }\nstages: { refine: { steps: 10 } }\n");
     const { status, stdout } = await aligntok([
       "train",
       "tokenizer",

@@ -24,7 +24,7 @@ function trainTokenizerCommand(): Command {
       "Makes a tokenizer of a pretrained encoder, in the stages that the configuration lists. Prints first what each trains, what stays frozen, and the memory that it needs.",
     )
     .argument("<config>", "YAML file; paths in it start from the working directory")
-    .option("--set <key=value>", "changes a key: stages.0.steps=100", collect, [])
+    .option("--set <key=value>", "changes a key: stages.latent.steps=100", collect, [])
     .option("--out <folder>", "run folder (default: runs/ and the name of the configuration)")
     .option("--resume", "continue the run that the folder holds")
     .option("--plan", "print what would be done, and stop")

@@ -1,13 +1,17 @@
-/** Configuration files: YAML, changed by `--set`, checked against a schema. */
+/** Configuration files: YAML on top of another one (`base`), changed by `--set`, checked against a schema. */
 import { readFile } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
 import { AlignTokError, check } from "@aligntok/core";
 import { parse } from "yaml";
 import type { z } from "zod";
 
+type Fields = Record<string, unknown>;
+
 /**
- * Reads a configuration and fills in its defaults.
+ * Reads a configuration and fills in its defaults. Its key `base` names the file, from where it lies, that it changes:
+ * records are merged, everything else is replaced.
  *
- * @param settings `--set` of the command line: `stages.0.steps=100`, `encoder=dinov2-small`; values are YAML
+ * @param settings `--set` of the command line: `stages.latent.steps=100`, `encoder=dinov2-small`; values are YAML
  * @throws AlignTokError `not-found`, `io`, `bad-format` for what is not YAML, `bad-input` naming the keys that do not fit
  */
 export async function readConfig<Schema extends z.ZodType>(
@@ -15,20 +19,63 @@ export async function readConfig<Schema extends z.ZodType>(
   schema: Schema,
   settings: readonly string[] = [],
 ): Promise<z.output<Schema>> {
-  const raw = parseYaml(path, await readText(path)) ?? {};
+  const raw = await readFields(path);
   for (const setting of settings) applySetting(raw, setting);
-  const result = schema.safeParse(raw, { reportInput: true });
+  const result = schema.safeParse(raw);
   if (result.success) return result.data;
-  const problems = result.error.issues.map((issue) => {
-    const where = issue.path.join(".") || "file";
-    const { received } = issue as { readonly received?: unknown };
-    const given = issue.code === "invalid_type" ? typeName(issue.input ?? received) : "";
-    return `${where}: ${issue.message.replace(/^Invalid input: /, "").replace(/^[A-Z]/, (c) => c.toLowerCase())}${given && !issue.message.includes("received") ? `, got ${given}` : ""}`;
-  });
+  const problems = result.error.issues.map((issue) => describeIssue(issue));
   throw new AlignTokError(
     "bad-input",
     `config ${path}: ${problems.slice(0, 5).join("; ")}${problems.length > 5 ? ` and ${problems.length - 5} more` : ""}. correct the file or the --set`,
   );
+}
+
+type Issue = z.core.$ZodIssue;
+
+/** `stages.latent.lr: expected number, received string` */
+function describeIssue(issue: Issue, above: readonly PropertyKey[] = []): string {
+  const path = [...above, ...issue.path];
+  if (issue.code === "invalid_union") {
+    // of several forms, the one that fits furthest is the one that was meant
+    const depth = (issues: readonly Issue[]) => Math.max(...issues.map((one) => one.path.length));
+    const [nearest] = [...issue.errors].sort((a, b) => depth(b) - depth(a));
+    if (nearest && depth(nearest) > 0) return describeIssue(nearest[0]!, path);
+    const forms = issue.errors.flatMap(([first]) => (first ? [plain(first)] : []));
+    return `${path.join(".")}: ${forms.join(", or ")}`;
+  }
+  return `${path.join(".") || "file"}: ${plain(issue)}`;
+}
+
+function plain({ message }: Issue): string {
+  return message.replace(/^Invalid (input|option): /, "").replace(/^[A-Z]/, (c) => c.toLowerCase());
+}
+
+async function readFields(path: string, above: readonly string[] = []): Promise<Fields> {
+  const file = resolve(path);
+  check(
+    !above.includes(file),
+    () => `config ${path}: expected a base that does not lead back to it. remove base`,
+  );
+  const { base, ...own } = (parseYaml(path, await readText(path)) ?? {}) as Fields;
+  if (base === undefined) return own;
+  check(
+    typeof base === "string",
+    () => `config ${path}: base: expected the path of a file, got ${typeName(base)}`,
+  );
+  return merge(await readFields(resolve(dirname(file), base), [...above, file]), own);
+}
+
+function merge(base: Fields, own: Fields): Fields {
+  const merged = { ...base };
+  for (const [key, value] of Object.entries(own)) {
+    const under = base[key];
+    merged[key] = isFields(under) && isFields(value) ? merge(under, value) : value;
+  }
+  return merged;
+}
+
+function isFields(value: unknown): value is Fields {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 async function readText(path: string): Promise<string> {
@@ -54,18 +101,19 @@ function parseYaml(path: string, text: string): unknown {
 }
 
 /** Sets what a dotted path names; records on the way are made where absent. */
-function applySetting(root: unknown, setting: string): void {
+function applySetting(root: Fields, setting: string): void {
   const [, path = "", text = ""] = /^([^=]+)=(.*)$/s.exec(setting) ?? [];
   check(path, () => `--set: expected key=value, got ${JSON.stringify(setting)}`);
   const keys = path.split(".");
-  let place = root as Record<string, unknown>;
+  let place = root;
   for (const key of keys.slice(0, -1)) {
     place[key] ??= {};
+    const inner = place[key];
     check(
-      typeof place[key] === "object",
-      () => `--set ${path}: expected ${key} to hold other keys, got ${String(place[key])}`,
+      isFields(inner),
+      () => `--set ${path}: expected ${key} to hold other keys, got ${typeName(inner)}`,
     );
-    place = place[key] as Record<string, unknown>;
+    place = inner;
   }
   place[keys.at(-1)!] = parseYaml(`--set ${path}`, text);
 }

@@ -30,7 +30,7 @@ import { makeFolder, openClock, openRunFolder, writeJson } from "../run/run-fold
 import { chooseShown } from "../run/shown-losses.ts";
 import { take } from "../run/take.ts";
 import type { Session } from "../session.ts";
-import type { StageSettings } from "./tokenizer-config.ts";
+import { type StageSettings, stagesOf } from "./tokenizer-config.ts";
 import { writeTokenizerReport } from "./tokenizer-report.ts";
 import type { TokenizerTraining } from "./tokenizer-training.ts";
 import { createStepBatches, readLabelled } from "./training-images.ts";
@@ -68,6 +68,7 @@ export async function runTokenizerTraining(
   const { out, name, resume, session } = options;
   const { config, images, initial, seed } = training;
   const { data } = config;
+  const stages = stagesOf(config);
   await openRunFolder(out, { command: "train tokenizer", seed, ...config }, { resume });
   const clock = await openClock(out);
   const load = (dataset: typeof images.train, count: number) =>
@@ -86,7 +87,7 @@ export async function runTokenizerTraining(
   const views: StageView[] = [];
   const metrics: (StageMetrics & { readonly stage: string })[] = [];
   let trained: TrainedStage = initial;
-  for (const [i, settings] of config.stages.entries()) {
+  for (const [i, settings] of stages.entries()) {
     const { stage } = settings;
     const folder = join(out, "stages", `${i + 1}-${stage}`);
     trained = await clock.time(`stage ${i + 1}: ${stage}`, () =>
@@ -97,7 +98,7 @@ export async function runTokenizerTraining(
       metrics.push({ stage, ...(await measureStage(tokenizer, photographs, extractor)) });
       views.push(await viewStage(tokenizer, shown, { name: `stage ${i + 1}`, folder }));
     });
-    const last = i + 1 === config.stages.length;
+    const last = i + 1 === stages.length;
     const stats = last ? await statsOf(tokenizer, photographs.centres.images) : undefined;
     tokenizer.dispose();
     await saveTokenizer(last ? join(out, "tokenizer") : join(folder, "tokenizer"), {

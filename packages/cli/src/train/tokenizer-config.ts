@@ -1,5 +1,6 @@
 /** The configuration of `aligntok train tokenizer`: which images, which encoder, which stages. */
-import { decoderSizes } from "@aligntok/aligntok";
+import { decoderSizes, type Stage, stages } from "@aligntok/aligntok";
+import { check } from "@aligntok/core";
 import { z } from "zod";
 
 const count = z.int().min(1);
@@ -31,7 +32,6 @@ const lpips = z.strictObject({
 });
 
 const stage = z.strictObject({
-  stage: z.enum(["latent", "perceptual", "refine"]),
   steps: count,
   lr: z.number().positive().default(1e-4),
   /** `cosine` falls to a twentieth over the steps. */
@@ -47,6 +47,8 @@ const stage = z.strictObject({
   semanticWeight: share.exactOptional(),
   semanticDistance: z.enum(["l2", "cosine"]).exactOptional(),
 });
+
+const optionalStage = z.union([stage, z.literal(false)]).default(false);
 
 export const tokenizerConfigSchema = z.strictObject({
   data: z.strictObject({
@@ -69,10 +71,28 @@ export const tokenizerConfigSchema = z.strictObject({
   perceptual: z.union([z.enum(["features", "none"]), lpips]).default("features"),
   discriminator: z.union([discriminator, z.literal(false)]).default({ channels: 64, layers: 3 }),
   batchSize: count.default(256),
-  stages: z.array(stage).min(1),
+  /** In their order; `false` leaves one out. */
+  stages: z.strictObject({
+    latent: optionalStage,
+    perceptual: optionalStage,
+    refine: optionalStage,
+  }),
   checkpointEvery: count.default(1000),
   logEvery: count.default(10),
 });
 
 export type TokenizerConfigFile = z.output<typeof tokenizerConfigSchema>;
-export type StageSettings = TokenizerConfigFile["stages"][number];
+
+export interface StageSettings extends z.output<typeof stage> {
+  readonly stage: Stage;
+}
+
+/** The stages that a configuration has, in their order. */
+export function stagesOf({ stages: settings }: TokenizerConfigFile): StageSettings[] {
+  const given = stages.flatMap((stage) => {
+    const own = settings[stage];
+    return own ? [{ stage, ...own }] : [];
+  });
+  check(given.length > 0, "stages: expected at least one of latent, perceptual, refine, got none");
+  return given;
+}

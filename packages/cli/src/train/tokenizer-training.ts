@@ -16,7 +16,7 @@ import { sampleEncoderPath } from "@aligntok/samples";
 import { engineOptions } from "../engine-options.ts";
 import type { Session } from "../session.ts";
 import { estimateStageMemory } from "./stage-memory.ts";
-import type { TokenizerConfigFile } from "./tokenizer-config.ts";
+import { stagesOf, type TokenizerConfigFile } from "./tokenizer-config.ts";
 import { type PlannedStage, planStage } from "./tokenizer-plan.ts";
 import type { TrainingImages } from "./training-images.ts";
 
@@ -71,7 +71,7 @@ export function planTraining({
   initial,
 }: TokenizerTraining): PlannedStage[] {
   const { batchSize, data, discriminator } = config;
-  return config.stages.map((settings) => {
+  return stagesOf(config).map((settings) => {
     const { stage, emaDecay = stage === "perceptual" ? 0.9999 : 0 } = settings;
     const memory = estimateStageMemory(initial, {
       config: { stage, ...(perceptual && { perceptual }), ...(discriminator && { discriminator }) },
