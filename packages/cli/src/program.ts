@@ -1,6 +1,8 @@
 import { Command, CommanderError } from "commander";
 import { benchCommand } from "./commands/bench.ts";
+import { decodeCommand } from "./commands/decode.ts";
 import { doctorCommand } from "./commands/doctor.ts";
+import { encodeCommand } from "./commands/encode.ts";
 import { featuresCommand } from "./commands/features.ts";
 import { quickstartCommand } from "./commands/quickstart.ts";
 import { reconstructCommand } from "./commands/reconstruct.ts";
@@ -25,6 +27,8 @@ export function createProgram(): Command {
     )
     .addCommand(trainCommand())
     .addCommand(featuresCommand())
+    .addCommand(encodeCommand())
+    .addCommand(decodeCommand())
     .addCommand(reconstructCommand())
     .addCommand(sampleCommand())
     .addCommand(weightsCommand())

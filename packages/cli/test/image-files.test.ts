@@ -4,8 +4,8 @@ import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import { createRandom, ndarray, rows } from "@aligntok/core";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { createNames } from "../src/commands/reconstruct.ts";
 import { createImageArchive } from "../src/image-archive.ts";
+import { createNames } from "../src/png-folder.ts";
 
 let folder = "";
 beforeAll(async () => {

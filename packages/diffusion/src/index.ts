@@ -5,6 +5,7 @@ export {
   denormalizeLatents,
   type LatentSet,
   normalizeLatents,
+  permuteLatents,
   readLatents,
   writeLatents,
 } from "./latents.ts";

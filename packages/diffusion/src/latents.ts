@@ -91,8 +91,8 @@ export async function writeLatents(path: string, set: LatentSet): Promise<void> 
     () => `latents: expected ${count} labels, one a latent, got ${set.labels.length}`,
   );
   await writeSafetensors(path, {
-    latents: permute(set.latents, "nchw"),
-    ...(set.flipped && { latents_flip: permute(set.flipped, "nchw") }),
+    latents: permuteLatents(set.latents, "nchw"),
+    ...(set.flipped && { latents_flip: permuteLatents(set.flipped, "nchw") }),
     labels: ndarray(BigInt64Array.from(set.labels, BigInt), [count], "int64"),
   });
 }
@@ -149,14 +149,19 @@ async function readShard(path: string): Promise<LatentSet> {
     );
   }
   return {
-    latents: permute(toFloat32(latents), "nhwc"),
-    ...(mirrored && { flipped: permute(toFloat32(mirrored), "nhwc") }),
+    latents: permuteLatents(toFloat32(latents), "nhwc"),
+    ...(mirrored && { flipped: permuteLatents(toFloat32(mirrored), "nhwc") }),
     labels: Int32Array.from(toFloat32(labels).data),
   };
 }
 
-/** Copies between `(N, h, w, d)` and `(N, d, h, w)`. */
-function permute(array: NdArray<"float32">, to: "nchw" | "nhwc"): NdArray<"float32"> {
+/**
+ * Copies latents of files, `(N, d, h, w)`, to the layout in memory, `(N, h, w, d)` (`to: "nhwc"`), or back.
+ *
+ * @throws AlignTokError `bad-input` for arrays without four dimensions
+ */
+export function permuteLatents(array: NdArray<"float32">, to: "nchw" | "nhwc"): NdArray<"float32"> {
+  check(array.shape.length === 4, () => `latents: expected four dimensions, got [${array.shape}]`);
   const [n, a, b, c] = array.shape as [number, number, number, number];
   const [rows, columns] = to === "nchw" ? [a * b, c] : [a, b * c];
   const data = new Float32Array(array.data.length);

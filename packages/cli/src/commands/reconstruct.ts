@@ -1,9 +1,6 @@
-import { mkdir } from "node:fs/promises";
-import { dirname, join } from "node:path";
-import { writeFileAtomic } from "@aligntok/checkpoint";
-import { ndarray, rows } from "@aligntok/core";
 import { Command, Option } from "commander";
 import { engineOptions } from "../engine-options.ts";
+import { createPngFolder } from "../png-folder.ts";
 import { formatFigure } from "../progress-printer.ts";
 import { defineAction, type Session, wholeNumber } from "../session.ts";
 
@@ -48,12 +45,10 @@ async function reconstruct(options: ReconstructOptions, session: Session): Promi
   const [
     { decoderStride, loadTokenizer },
     { createImageSource, openImages },
-    { encodePng },
     { computePsnr, computeSsim },
   ] = await Promise.all([
     import("@aligntok/aligntok"),
     import("@aligntok/data-laion"),
-    import("@aligntok/image"),
     import("@aligntok/eval-fid"),
   ]);
   const dataset = await openImages(options.images);
@@ -64,7 +59,7 @@ async function reconstruct(options: ReconstructOptions, session: Session): Promi
   const { encoder, decoder } = tokenizer.config;
   const size = options.size ?? (encoder.imageSize / encoder.patchSize) * decoderStride(decoder);
   const source = createImageSource(dataset, { batchSize: options.batch, size, shuffle: false });
-  const nameFile = createNames(options.out);
+  const folder = createPngFolder(options.out);
   const scores = { psnr: [] as number[], ssim: [] as number[] };
 
   let done = 0;
@@ -75,12 +70,7 @@ async function reconstruct(options: ReconstructOptions, session: Session): Promi
         scores.psnr.push(...computePsnr(images, decoded).values);
         scores.ssim.push(...computeSsim(images, decoded).values);
       }
-      for (const [i, key] of keys.entries()) {
-        const image = ndarray(rows(decoded, i, i + 1).data, decoded.shape.slice(1), "uint8");
-        const path = nameFile(key);
-        await mkdir(dirname(path), { recursive: true });
-        await writeFileAtomic(path, await encodePng(image));
-      }
+      await folder.write(decoded, keys);
       done += keys.length;
       onProgress({ task: "reconstructing", done, total: dataset.length });
     }
@@ -97,23 +87,6 @@ async function reconstruct(options: ReconstructOptions, session: Session): Promi
     ],
     { out: options.out, images: done, size, ...metrics },
   );
-}
-
-/**
- * Where the image called `key` goes: below `folder`, with the ending `.png` in place of its own, or after it where two
- * images differ in nothing else. No key leads out of the folder, whatever an archive calls its members.
- */
-export function createNames(folder: string): (key: string) => string {
-  const used = new Set<string>();
-  return (key) => {
-    const parts = key.split(/[\\/]/).filter((part) => !["", ".", ".."].includes(part));
-    const full = parts.join("/") || "image";
-    const short = full.replace(/\.[a-z0-9]{2,5}$/i, "");
-    let name = used.has(short) ? full : short;
-    for (let n = 2; used.has(name); n++) name = `${full}-${n}`;
-    used.add(name);
-    return join(folder, `${name}.png`);
-  };
 }
 
 function mean(values: readonly number[]): number {

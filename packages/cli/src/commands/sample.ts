@@ -1,10 +1,8 @@
-import { mkdir } from "node:fs/promises";
-import { join } from "node:path";
-import { writeFileAtomic } from "@aligntok/checkpoint";
-import { check, type Images, ndarray, rows } from "@aligntok/core";
+import { check, type Images, rows } from "@aligntok/core";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { engineOptions } from "../engine-options.ts";
 import { createImageArchive } from "../image-archive.ts";
+import { createPngFolder } from "../png-folder.ts";
 import { defineAction, realNumber, type Session, wholeNumber, wholeNumbers } from "../session.ts";
 
 interface SampleCommandOptions {
@@ -109,7 +107,7 @@ async function sample(options: SampleCommandOptions, session: Session): Promise<
       const shape = [options.count, ...images.shape.slice(1)];
       destination ??= options.out.endsWith(".npz")
         ? await createImageArchive(options.out, shape)
-        : await createImageFolder(options.out);
+        : createImageFolder(options.out);
       await destination.append(images, start);
       onProgress({ task: "decoding", done: start + part.shape[0]!, total: options.count });
     }
@@ -130,16 +128,15 @@ async function sample(options: SampleCommandOptions, session: Session): Promise<
 }
 
 /** `000000.png`, `000001.png`, ... */
-async function createImageFolder(folder: string): Promise<Destination> {
-  const { encodePng } = await import("@aligntok/image");
-  await mkdir(folder, { recursive: true });
+function createImageFolder(path: string): Destination {
+  const folder = createPngFolder(path);
   return {
     async append(images, start) {
-      for (let i = 0; i < images.shape[0]!; i++) {
-        const image = ndarray(rows(images, i, i + 1).data, images.shape.slice(1), "uint8");
-        const name = `${String(start + i).padStart(6, "0")}.png`;
-        await writeFileAtomic(join(folder, name), await encodePng(image));
-      }
+      const numbers = Array.from({ length: images.shape[0]! }, (_, i) => start + i);
+      await folder.write(
+        images,
+        numbers.map((n) => String(n).padStart(6, "0")),
+      );
     },
     async finish() {},
     async discard() {},

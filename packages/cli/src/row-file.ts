@@ -1,0 +1,152 @@
+/**
+ * Latents or features on disk, one row an image, read batch by batch: files of `encode` and `features`, LightningDiT's
+ * shards, and anything else with one array that is read here.
+ */
+import { open, readdir, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { openCheckpoint } from "@aligntok/checkpoint";
+import {
+  AlignTokError,
+  bytesPerElement,
+  type DType,
+  listSome,
+  type NdArray,
+  rows,
+  sizeOf,
+  toFloat32,
+  viewBytes,
+} from "@aligntok/core";
+
+export interface RowFile {
+  /** As given on the command line. */
+  readonly path: string;
+  /** Latents `(N, h, w, d)`, tokens `(N, t, d)` or vectors `(N, d)`. */
+  readonly shape: readonly number[];
+  /** Names of the images, where the file has them. */
+  readonly keys?: readonly string[];
+  /** Class index of each image, where the file has them. */
+  readonly labels?: Int32Array;
+  /** All rows in order, at most `size` at a time. */
+  batches(size: number): AsyncGenerator<NdArray<"float32">>;
+}
+
+/**
+ * Opens a file, or all `*.safetensors` shards of a folder in the order of their names. Its array is called `latents`
+ * (channels first) or `features`, or is the only one beside `labels`.
+ *
+ * @throws AlignTokError `not-found`, `io`, `bad-format`, `unsupported`; `bad-input` for a file of another kind, or shards that
+ *   do not fit one another
+ */
+export async function openRowFile(path: string): Promise<RowFile> {
+  const parts = await Promise.all((await partsOf(path)).map(openPart));
+  const [first] = parts as [Part, ...Part[]];
+  for (const part of parts) {
+    if (part.shape.slice(1).join() === first.shape.slice(1).join()) continue;
+    throw new AlignTokError(
+      "bad-input",
+      `${part.path}: expected rows of shape [${first.shape.slice(1)}] like the first shard, got [${part.shape.slice(1)}]`,
+    );
+  }
+  const keys = parts.flatMap((part) => part.keys ?? []);
+  const labels = parts.flatMap((part) => (part.labels ? [...part.labels] : []));
+  const count = parts.reduce((sum, { shape }) => sum + shape[0]!, 0);
+  return {
+    path,
+    shape: [count, ...first.shape.slice(1)],
+    ...(keys.length === count && { keys }),
+    ...(labels.length === count && { labels: Int32Array.from(labels) }),
+    async *batches(size) {
+      for (const part of parts) yield* part.batches(size);
+    },
+  };
+}
+
+type Part = RowFile;
+
+async function partsOf(path: string): Promise<readonly string[]> {
+  const found = await stat(path).catch(() => undefined);
+  if (!found?.isDirectory()) return [path];
+  const names = (await readdir(path)).filter((name) => name.endsWith(".safetensors")).sort();
+  if (names.length > 0) return names.map((name) => join(path, name));
+  throw new AlignTokError("not-found", `${path}: expected *.safetensors shards in it, got none`);
+}
+
+async function openPart(path: string): Promise<Part> {
+  const { tensors, metadata } = await openCheckpoint(path);
+  const { labels, ...others } = tensors;
+  const names = Object.keys(others);
+  const name = ["latents", "features"].find((known) => known in others) ?? names[0];
+  const array = name === undefined ? undefined : others[name];
+  const known = name === "latents" || name === "features";
+  const rank = array?.shape.length ?? 0;
+  if (!array || (!known && names.length > 1) || rank < 2 || rank > 4 || sizeOf(array.shape) === 0) {
+    const got = Object.entries(tensors).map(([key, { shape }]) => `${key} [${shape}]`);
+    throw new AlignTokError(
+      "bad-input",
+      `${path}: expected latents [N,d,h,w] or features [N,d] or [N,t,d], got ${listSome(got) || "no array"}. make one with aligntok encode or aligntok features`,
+    );
+  }
+  const [count = 0, ...row] = array.shape;
+  const planes = rank === 4;
+  const [d = 0, h = 0, w = 0] = row;
+  const keys = keysOf(metadata.keys);
+  return {
+    path,
+    shape: planes ? [count, h, w, d] : array.shape,
+    ...(keys?.length === count && { keys }),
+    ...(labels?.shape.join() === `${count}` && { labels: Int32Array.from(toFloat32(labels).data) }),
+    async *batches(size) {
+      const { permuteLatents } = await import("@aligntok/diffusion");
+      for await (const batch of readRows(array, size)) {
+        yield planes ? permuteLatents(batch, "nhwc") : batch;
+      }
+    },
+  };
+}
+
+/** The list that `encode` and `features` leave in the metadata; other writers may keep something else there. */
+function keysOf(text: string | undefined): readonly string[] | undefined {
+  if (text === undefined) return undefined;
+  try {
+    const value: unknown = JSON.parse(text);
+    return Array.isArray(value) && value.every((key) => typeof key === "string")
+      ? value
+      : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Rows of an array that lies in a file as it lies in memory are read as they are asked for. */
+async function* readRows(array: NdArray<DType>, size: number): AsyncGenerator<NdArray<"float32">> {
+  const { dtype, shape, source } = array;
+  const [count = 0, ...row] = shape;
+  if (!source) {
+    for (let start = 0; start < count; start += size) {
+      yield toFloat32(rows(array, start, Math.min(count, start + size)));
+    }
+    return;
+  }
+  const bytesPerRow = sizeOf(row) * bytesPerElement(dtype);
+  const file = await open(source.path, "r");
+  try {
+    for (let start = 0; start < count; start += size) {
+      const n = Math.min(size, count - start);
+      const bytes = new Uint8Array(n * bytesPerRow);
+      const position = source.offset + start * bytesPerRow;
+      for (let done = 0; done < bytes.length; ) {
+        const { bytesRead } = await file.read(bytes, done, bytes.length - done, position + done);
+        if (bytesRead === 0) {
+          throw new AlignTokError(
+            "bad-format",
+            `${source.path}: expected ${bytes.length - done} more bytes, got the end of the file`,
+          );
+        }
+        done += bytesRead;
+      }
+      yield toFloat32(viewBytes(bytes, [n, ...row], dtype));
+    }
+  } finally {
+    await file.close();
+  }
+}

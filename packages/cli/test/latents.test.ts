@@ -1,0 +1,145 @@
+import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import {
+  type AlignedTokenizer,
+  createTokenizer,
+  initTokenizer,
+  saveTokenizer,
+} from "@aligntok/aligntok";
+import { readSafetensors } from "@aligntok/checkpoint";
+import { createRandom, type Images, ndarray, rows } from "@aligntok/core";
+import { permuteLatents, readLatents } from "@aligntok/diffusion";
+import { initViT, vitModels } from "@aligntok/encoders";
+import { encodePng, readImage, stackImages } from "@aligntok/image";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { aligntok } from "./command-line.ts";
+
+const size = 32;
+const vit = {
+  ...vitModels.vit_tiny_patch16_224,
+  ...{ imageSize: size, width: 16, depth: 1, heads: 2, hiddenWidth: 32, classes: 0 },
+};
+const decoder = {
+  latent: 4,
+  channels: 8,
+  multipliers: [1, 1, 1],
+  blocks: 0,
+  groups: 4,
+  pixelShuffle: 4,
+};
+const names = ["apples/0.png", "apples/1.png", "pears/2.png", "pears/3.png", "pears/4.png"];
+
+let folder = "";
+let tokenizer: AlignedTokenizer;
+let images: Images;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "aligntok-latents-"));
+  const weights = initTokenizer(
+    {
+      encoder: { config: vit, parameters: initViT(vit, createRandom(1, "vit")) },
+      decoder,
+      random: createRandom(1, "tokenizer"),
+    },
+    { imageSize: size },
+  );
+  await saveTokenizer(join(folder, "tokenizer"), weights);
+  tokenizer = createTokenizer(weights);
+  const random = createRandom(2, "images");
+  const pixels = Uint8Array.from({ length: 5 * size * size * 3 }, () => random.integer(256));
+  images = ndarray(pixels, [5, size, size, 3], "uint8");
+  for (const kind of ["apples", "pears"]) {
+    await mkdir(join(folder, "photos", kind), { recursive: true });
+  }
+  for (const [i, name] of names.entries()) {
+    const image = ndarray(rows(images, i, i + 1).data, [size, size, 3], "uint8");
+    await writeFile(join(folder, "photos", name), await encodePng(image));
+  }
+});
+afterAll(async () => {
+  tokenizer.dispose();
+  await rm(folder, { recursive: true });
+});
+
+const encode = (out: string, ...args: string[]) =>
+  aligntok([
+    ...["encode", "--tokenizer", join(folder, "tokenizer"), "--images", join(folder, "photos")],
+    ...["--out", out, "--batch", "2", "--json", ...args],
+  ]);
+
+test("encode writes what the tokenizer makes of each image, and decode brings it back under its name", async () => {
+  const out = join(folder, "latents.safetensors");
+  const { status, stdout, stderr } = await encode(out);
+  expect({ status, stderr }).toMatchObject({ status: 0 });
+  expect(JSON.parse(stdout)).toMatchObject({ out, shape: [5, 4, 2, 2], labels: true, skipped: {} });
+  const { tensors, metadata } = await readSafetensors(out);
+  expect(tensors.labels).toMatchObject({
+    dtype: "int64",
+    data: BigInt64Array.of(0n, 0n, 1n, 1n, 1n),
+  });
+  expect(JSON.parse(metadata.keys!)).toEqual(names);
+  const wanted = await tokenizer.encode(images);
+  const { latents, labels } = await readLatents(out); // as training does
+  expect(latents.shape).toEqual(wanted.shape);
+  expect(largestDifference(latents.data, wanted.data)).toBeLessThan(1e-5);
+  expect([...labels]).toEqual([0, 0, 1, 1, 1]);
+  const planes = permuteLatents(wanted, "nchw");
+  expect(tensors.latents!.shape).toEqual(planes.shape);
+  expect(largestDifference(tensors.latents!.data as Float32Array, planes.data)).toBeLessThan(1e-5);
+
+  const decoded = join(folder, "decoded");
+  const back = await aligntok([
+    ...["decode", "--tokenizer", join(folder, "tokenizer"), "--latents", out],
+    ...["--out", decoded, "--batch", "2", "--json"],
+  ]);
+  expect(back).toMatchObject({ status: 0 });
+  expect(JSON.parse(back.stdout)).toEqual({ out: decoded, images: 5, height: size, width: size });
+  const files = (await readdir(decoded, { recursive: true })).filter((f) => f.endsWith(".png"));
+  expect(files.map((file) => file.replaceAll("\\", "/")).sort()).toEqual(names);
+  const written = stackImages(
+    await Promise.all(names.map((name) => readImage(join(decoded, name)))),
+  );
+  expect(largestDifference(written.data, (await tokenizer.decode(wanted)).data)).toBeLessThan(2);
+});
+
+test("an interrupted encode goes on where it was, and images that cannot be read are left out when asked", async () => {
+  const out = join(folder, "some.safetensors");
+  const path = join(folder, "photos", names[4]!);
+  const image = ndarray(rows(images, 4, 5).data, [size, size, 3], "uint8");
+  await writeFile(path, "not a picture");
+  const broken = await encode(out);
+  expect(broken.status).toBe(2);
+  expect(broken.stderr).toMatch(/4\.png/);
+  expect(await readdir(folder)).toContain("some.safetensors.part.json");
+  await writeFile(path, await encodePng(image));
+  const whole = await encode(out);
+  expect(whole).toMatchObject({ status: 0 });
+  expect(whole.stderr).toContain("going on after 4 of 5 images");
+  const { latents } = await readLatents(out);
+  const wanted = (await tokenizer.encode(images)).data;
+  expect(largestDifference(latents.data, wanted)).toBeLessThan(1e-5);
+
+  const second = join(folder, "photos", names[1]!);
+  await writeFile(second, "not a picture");
+  const { status, stdout } = await encode(out, "--on-error", "skip");
+  await writeFile(
+    second,
+    await encodePng(ndarray(rows(images, 1, 2).data, [size, size, 3], "uint8")),
+  );
+  expect(status).toBe(0);
+  expect(JSON.parse(stdout)).toMatchObject({ shape: [4, 4, 2, 2], skipped: { "bad-format": 1 } });
+  const { metadata } = await readSafetensors(out);
+  expect(JSON.parse(metadata.keys!)).toEqual(names.filter((_, i) => i !== 1));
+  const kept = await readLatents(out);
+  expect([...kept.labels]).toEqual([0, 1, 1, 1]);
+  const row = wanted.length / 5;
+  const expected = Float32Array.from([...wanted.slice(0, row), ...wanted.slice(2 * row)]);
+  expect(largestDifference(kept.latents.data, expected)).toBeLessThan(1e-5);
+});
+
+function largestDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  expect(a.length).toBe(b.length);
+  let most = 0;
+  for (let i = 0; i < a.length; i++) most = Math.max(most, Math.abs(a[i]! - b[i]!));
+  return most;
+}
