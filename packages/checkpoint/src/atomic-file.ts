@@ -1,18 +1,7 @@
-/**
- * Files that appear whole or not at all.
- *
- * The bytes go to a temporary file in the same folder, are flushed to the disk, and take the final
- * name by a rename, which POSIX and NTFS do in one step. A process killed at any moment leaves the
- * former file as it was, and at worst a `.tmp` file beside it.
- */
-
-import { randomBytes } from "node:crypto";
-import { open, rename, rm } from "node:fs/promises";
-import { dirname } from "node:path";
+/** Files that appear whole or not at all. */
 import { fileError } from "./file-error.ts";
-
-/** One write call moves at most 2 GiB - 4 KiB on Linux. */
-const largestWrite = 2 ** 30;
+import { createGrowingFile } from "./growing-file.ts";
+import { throwIfAborted } from "./write-progress.ts";
 
 /**
  * Writes a file by a temporary file in the same folder, fsync and rename. The folder must exist; a
@@ -28,32 +17,18 @@ export function writeFileAtomic(path: string, content: Uint8Array | string): Pro
 }
 
 /** `writeFileAtomic` of the concatenation of chunks, which are never joined in memory. */
-export async function writeChunksAtomic(path: string, chunks: Iterable<Uint8Array>): Promise<void> {
-  const temporary = `${path}.${process.pid}-${randomBytes(4).toString("hex")}.tmp`;
+export async function writeChunksAtomic(
+  path: string,
+  chunks: Iterable<Uint8Array>,
+  { signal }: { readonly signal?: AbortSignal | undefined } = {},
+): Promise<void> {
+  const file = await createGrowingFile(path);
   try {
-    const file = await open(temporary, "wx");
-    try {
-      for (const chunk of chunks) {
-        for (let offset = 0; offset < chunk.byteLength; ) {
-          const length = Math.min(chunk.byteLength - offset, largestWrite);
-          offset += (await file.write(chunk, offset, length)).bytesWritten;
-        }
-      }
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(temporary, path);
+    for (const chunk of chunks) await file.append(chunk);
+    throwIfAborted(signal, `writing ${path}`);
+    await file.finish();
   } catch (error) {
-    await rm(temporary, { force: true }).catch(() => {});
+    await file.discard();
     throw fileError("write", path, error);
   }
-  await syncFolder(dirname(path));
-}
-
-/** Makes the rename itself durable. Windows cannot open folders, and some network disks refuse to flush them. */
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, "r").catch(() => undefined);
-  await folder?.sync().catch(() => {});
-  await folder?.close();
 }

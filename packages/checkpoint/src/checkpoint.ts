@@ -7,18 +7,23 @@ import { AlignTokError, listSome, type NdArray } from "@aligntok/core";
 import { fileError } from "./file-error.ts";
 import { mapGraphdef } from "./graphdef.ts";
 import { mapSafetensors } from "./mapped-safetensors.ts";
+import { mapNpy } from "./npy.ts";
+import { startsNpy } from "./npy-header.ts";
+import { isNpyMember, mapNpz } from "./npz.ts";
 import { mapOpenvino } from "./openvino.ts";
-import { mapPyTorch, startsPyTorch } from "./pytorch.ts";
+import { isPyTorchMember, mapPyTorch, startsPyTorch } from "./pytorch.ts";
+import { selectWeights, usualWeights } from "./registry/hub-files.ts";
 import { openShards } from "./sharded.ts";
+import { listZipMembers } from "./zip.ts";
 
-export type CheckpointFormat = "safetensors" | "pytorch" | "openvino" | "graphdef";
+export type CheckpointFormat = "safetensors" | "pytorch" | "npy" | "npz" | "openvino" | "graphdef";
 
 /** What a file or folder of weights holds. */
 export interface Checkpoint {
   readonly format: CheckpointFormat;
   /**
    * By their names in the file, nested dictionaries of PyTorch joined by dots (`model.blocks.0.norm1.weight`), in
-   * the dtypes of the file. `data` is read when first looked at where the format allows (see `mapSafetensors`).
+   * the dtypes of the file; the one of a `.npy` file is called `array`. `data` is read when first looked at where the format allows (see `mapSafetensors`).
    */
   readonly tensors: Readonly<Record<string, NdArray>>;
   /** Text and numbers beside the tensors: the metadata of safetensors, the scalars of a pickle by their path. */
@@ -54,6 +59,12 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
   if (/^\s*<(\?xml|net\b)/.test(Buffer.from(head).toString("utf8").replace("\ufeff", ""))) {
     return { format: "openvino", ...(await mapOpenvino(path)) };
   }
+  if (startsNpy(head)) {
+    return { format: "npy", tensors: { array: await mapNpy(path) }, metadata: {} };
+  }
+  if (Buffer.from(head.subarray(0, 4)).toString("latin1") === "PK\x03\x04") {
+    return openArchive(path);
+  }
   if (startsPyTorch(head)) return { format: "pytorch", ...(await mapPyTorch(path)) };
   if (startsGraph(head)) return { format: "graphdef", ...(await mapGraphdef(path)) };
   // the data of OpenVINO has no mark of its own
@@ -61,7 +72,7 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
   if (xml !== path && existsSync(xml)) return { format: "openvino", ...(await mapOpenvino(xml)) };
   throw new AlignTokError(
     "unsupported",
-    `checkpoint ${path}: expected safetensors, PyTorch, OpenVINO (.xml) or a frozen TensorFlow graph (.pb), got ${stats.size} bytes that start with ${describe(head)}. convert it to safetensors with the library that wrote it`,
+    `checkpoint ${path}: expected safetensors, PyTorch, NumPy, OpenVINO (.xml) or a frozen TensorFlow graph (.pb), got ${stats.size} bytes that start with ${describe(head)}. convert it to safetensors with the library that wrote it`,
   );
 }
 
@@ -72,22 +83,23 @@ function startsGraph(head: Uint8Array): boolean {
   return head[0] === 0x0a && head[at + 1] === 0x0a;
 }
 
-/** What Hugging Face's folders hold, the preferred first. */
-const folderFiles = [
-  "model.safetensors",
-  "model.safetensors.index.json",
-  "pytorch_model.bin",
-  "pytorch_model.bin.index.json",
-];
-
 async function openFolder(folder: string): Promise<Checkpoint> {
   const present = new Set(await readdir(folder));
-  const file = folderFiles.find((name) => present.has(name));
+  const file = await selectWeights((name) => present.has(name));
   if (file) return openCheckpoint(join(folder, file));
   throw new AlignTokError(
     "not-found",
-    `checkpoint ${folder}: expected ${folderFiles.join(", ")} in it, got ${listSome([...present]) || "an empty folder"}. give the path of the file`,
+    `checkpoint ${folder}: expected ${usualWeights.join(", ")} in it, got ${listSome([...present]) || "an empty folder"}. give the path of the file`,
   );
+}
+
+/** A zip archive: of PyTorch, or of NumPy's arrays. */
+async function openArchive(path: string): Promise<Checkpoint> {
+  const members = await listZipMembers(path);
+  if (members.some(isNpyMember) && !members.some(isPyTorchMember)) {
+    return { format: "npz", tensors: await mapNpz(path), metadata: {} };
+  }
+  return { format: "pytorch", ...(await mapPyTorch(path)) };
 }
 
 /** The first bytes of a file: enough to know every format. */

@@ -62,12 +62,23 @@ export function readData<D extends DType>(array: NdArray<D>): DTypeData[D] {
   return read ? read() : array.data;
 }
 
-/** The bytes of a file range. @throws AlignTokError `io`; `bad-input` when the file was written since. */
-function readRange({ path, offset, modified }: FileRange, length: number): Uint8Array {
-  const bytes = new Uint8Array(length);
+/**
+ * The bytes of a file range.
+ *
+ * @throws AlignTokError `io`; `bad-format` when the file ends before; `bad-input` when it was written since
+ */
+export function readRange({ path, offset, modified }: FileRange, length: number): Uint8Array {
   let file: number | undefined;
   try {
     file = openSync(path, "r");
+    const { size, mtimeMs } = fstatSync(file);
+    if (mtimeMs === modified && offset + length > size) {
+      throw new AlignTokError(
+        "bad-format",
+        `read ${path}: expected ${offset + length} bytes, got ${size}. the file is damaged or incomplete`,
+      );
+    }
+    const bytes = new Uint8Array(mtimeMs === modified ? length : 0);
     let done = 0;
     while (fstatSync(file).mtimeMs === modified && done < length) {
       const count = readSync(

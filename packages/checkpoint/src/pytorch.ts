@@ -11,7 +11,7 @@ import { AlignTokError, bytesPerElement, type DType, type NdArray } from "@align
 import { fileError } from "./file-error.ts";
 import { type PickleValue, unpickle } from "./pickle.ts";
 import { damaged, findGlobal, flatten, parseStorageId, type Storage } from "./pytorch-objects.ts";
-import { listStoredMembers } from "./zip-members.ts";
+import { listZipMembers, locateZipMember, readZipMemberSync, type ZipMember } from "./zip.ts";
 
 /** The pickles of a file from before 1.6 must end within so many bytes; those of large models have a few hundred KB. */
 const longestPickles = 2 ** 26;
@@ -69,27 +69,27 @@ export async function mapPyTorch(path: string): Promise<{
   }
 }
 
+/** The pickle that a zip of PyTorch has. */
+export function isPyTorchMember({ name }: ZipMember): boolean {
+  return /^[^/]+\/data\.pkl$/.test(name);
+}
+
 async function readZip(file: OpenFile): Promise<PickleValue> {
-  const { path, size, read } = file;
-  const members = await listStoredMembers(path, size, read);
-  const name = [...members.keys()].find((key) => /^[^/]+\/data\.pkl$/.test(key));
-  const pickle = name === undefined ? undefined : members.get(name);
-  if (name === undefined || !pickle) {
+  const { path } = file;
+  const members = new Map((await listZipMembers(path)).map((member) => [member.name, member]));
+  const pickle = [...members.values()].find(isPyTorchMember);
+  if (!pickle) {
     throw new AlignTokError(
       "unsupported",
       `pytorch ${path}: expected a zip with NAME/data.pkl, got ${members.size} other members. save the weights with torch.save(model.state_dict(), path)`,
     );
   }
-  const folder = name.slice(0, -"data.pkl".length);
-  const order = members.get(`${folder}byteorder`);
-  if (order?.size === 3 && `${Buffer.from(read(order.offset, 3))}` === "big") {
-    throw new AlignTokError(
-      "unsupported",
-      `pytorch ${path}: expected little-endian storages, got big-endian ones. save the file again on another machine`,
-    );
-  }
-  const storageOf = keepStorages(file, (key) => members.get(`${folder}data/${key}`));
-  return unpickle(read(pickle.offset, pickle.size), namesOf(path, storageOf), path).value;
+  const folder = pickle.name.slice(0, -"data.pkl".length);
+  const storageOf = keepStorages(file, (key) => {
+    const member = members.get(`${folder}data/${key}`);
+    return member && { offset: locateZipMember(member).offset, size: member.size };
+  });
+  return unpickle(readZipMemberSync(pickle), namesOf(path, storageOf), path).value;
 }
 
 function readLegacy(file: OpenFile): PickleValue {

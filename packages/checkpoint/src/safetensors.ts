@@ -1,18 +1,12 @@
 /** Reading and writing safetensors. Hosts are taken to be little-endian, as every platform of Node's releases but s390x is. */
 
 import { type FileHandle, open } from "node:fs/promises";
-import {
-  AlignTokError,
-  bytesPerElement,
-  check,
-  type NdArray,
-  sizeOf,
-  viewBytes,
-} from "@aligntok/core";
+import { AlignTokError, type NdArray, viewBytes } from "@aligntok/core";
 import { writeChunksAtomic } from "./atomic-file.ts";
 import { fileError } from "./file-error.ts";
 import { formatHeader, type Header, headerLength, parseHeader, prefixLength } from "./header.ts";
-import { largestRead, readData } from "./lazy-array.ts";
+import { largestRead } from "./lazy-array.ts";
+import { eachArray, type WriteOptions } from "./write-progress.ts";
 
 /** What a file holds: arrays by name, in the dtype of the file, and free text by key. */
 export interface Safetensors {
@@ -112,6 +106,8 @@ export interface SafetensorsOptions {
   readonly metadata?: Readonly<Record<string, string>>;
 }
 
+export interface WriteSafetensorsOptions extends SafetensorsOptions, WriteOptions {}
+
 /**
  * The bytes of a safetensors file, laid out as the Python library does: wide dtypes first, names sorted.
  *
@@ -129,31 +125,23 @@ export function serializeSafetensors(
  * `openCheckpoint` are read one at a time and not kept. The arrays must not change until the promise resolves.
  *
  * @throws AlignTokError `bad-input` for an array whose data does not fit its shape and dtype;
- * `not-found` for an absent folder; `io` for a full disk or a folder that is not writable.
+ * `not-found` for an absent folder; `io` for a full disk or a folder that is not writable; `aborted`.
  */
 export async function writeSafetensors(
   path: string,
   tensors: Readonly<Record<string, NdArray>>,
-  { metadata }: SafetensorsOptions = {},
+  { metadata, ...options }: WriteSafetensorsOptions = {},
 ): Promise<void> {
-  await writeChunksAtomic(path, chunksOf(tensors, metadata));
+  await writeChunksAtomic(path, chunksOf(tensors, metadata, options), options);
 }
 
 /** The header, then the data of one array after the other; what a file holds is read when its turn comes. */
 function* chunksOf(
   tensors: Readonly<Record<string, NdArray>>,
   metadata: Readonly<Record<string, string>> | undefined,
+  options: WriteOptions = {},
 ): Generator<Uint8Array> {
   const { bytes, ordered } = formatHeader(tensors, metadata);
   yield bytes;
-  for (const [name, array] of ordered) {
-    const { buffer, byteOffset, byteLength } = readData(array);
-    const { dtype, shape } = array;
-    check(
-      byteLength === sizeOf(shape) * bytesPerElement(dtype),
-      () =>
-        `safetensors tensor ${name}: expected ${sizeOf(shape)} elements of ${dtype} for shape [${shape}], got ${byteLength} bytes`,
-    );
-    yield new Uint8Array(buffer, byteOffset, byteLength);
-  }
+  for (const [, , data] of eachArray("safetensors", ordered, options)) yield data;
 }

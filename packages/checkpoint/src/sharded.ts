@@ -1,20 +1,15 @@
-/** Models in several files with an index, as Hugging Face lays them out: `{ metadata, weight_map: { tensor: file } }`. */
+/** Models in several files with an index, as Hugging Face lays them out. */
 
 import { readdir, readFile, rm, stat } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { dirname, join } from "node:path";
 import { AlignTokError, byteLength, check, listSome, type NdArray } from "@aligntok/core";
 import { writeFileAtomic } from "./atomic-file.ts";
 import { fileError } from "./file-error.ts";
-import { type SafetensorsOptions, writeSafetensors } from "./safetensors.ts";
+import { type WriteSafetensorsOptions, writeSafetensors } from "./safetensors.ts";
+import { disagrees, parseShardIndex, type ShardIndex } from "./shard-index.ts";
 
 /** Longer than the index of any model that exists by far, so that no other file is read as one. */
 const longestIndex = 100_000_000;
-
-/** What an index says, checked: files lie in the folder of the index. */
-interface ShardIndex {
-  readonly weightMap: ReadonlyMap<string, string>;
-  readonly metadata: Readonly<Record<string, string>>;
-}
 
 interface Shard {
   readonly tensors: Readonly<Record<string, NdArray>>;
@@ -64,37 +59,18 @@ export async function openShards<T extends Shard>(
 }
 
 async function readIndex(path: string): Promise<ShardIndex> {
-  let index: unknown;
+  let text: string;
   try {
     const { size } = await stat(path);
     check(
       size <= longestIndex,
       `index ${path}: expected at most ${longestIndex} bytes, got ${size}`,
     );
-    index = JSON.parse(await readFile(path, "utf8"));
+    text = await readFile(path, "utf8");
   } catch (error) {
-    if (error instanceof SyntaxError) throw disagrees(path, `expected JSON, got ${error.message}`);
     throw fileError("read", path, error);
   }
-  const { weight_map: map, metadata } = (index ?? {}) as Record<string, unknown>;
-  if (typeof map !== "object" || map === null || Array.isArray(map)) {
-    throw disagrees(path, "expected a weight_map of tensors and files, got none");
-  }
-  for (const [name, file] of Object.entries(map)) {
-    if (typeof file !== "string" || file !== basename(file) || file === "" || file === "..") {
-      throw disagrees(
-        path,
-        `expected a file beside the index for ${name}, got ${JSON.stringify(file)?.slice(0, 80)}`,
-      );
-    }
-  }
-  // total_size follows from the tensors
-  const { total_size: _, ...rest } = (metadata ?? {}) as Record<string, unknown>;
-  const texts = Object.entries(rest).map(([key, value]) => [
-    key,
-    typeof value === "string" ? value : JSON.stringify(value),
-  ]);
-  return { weightMap: new Map(Object.entries(map)), metadata: Object.fromEntries(texts) };
+  return parseShardIndex(text, path);
 }
 
 async function checkPresent(indexPath: string, files: readonly string[]): Promise<void> {
@@ -108,14 +84,7 @@ async function checkPresent(indexPath: string, files: readonly string[]): Promis
   }
 }
 
-function disagrees(path: string, problem: string): AlignTokError {
-  return new AlignTokError(
-    "bad-format",
-    `index ${path}: ${problem}. the index and its files are not of one download`,
-  );
-}
-
-export interface ShardOptions extends SafetensorsOptions {
+export interface ShardOptions extends WriteSafetensorsOptions {
   /** Bytes of tensors a file; a larger tensor has a file of its own. @default 5e9 */
   readonly maxShardBytes?: number;
 }
@@ -134,7 +103,7 @@ const shardName = /^model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?$/;
 export async function writeShardedSafetensors(
   folder: string,
   tensors: Readonly<Record<string, NdArray>>,
-  { metadata = {}, maxShardBytes = 5e9 }: ShardOptions = {},
+  { metadata = {}, maxShardBytes = 5e9, ...options }: ShardOptions = {},
 ): Promise<string[]> {
   check(maxShardBytes > 0, () => `maxShardBytes: expected more than 0, got ${maxShardBytes}`);
   const shards = splitShards(tensors, maxShardBytes);
@@ -143,15 +112,23 @@ export async function writeShardedSafetensors(
   if (shards.length === 1) {
     written.push("model.safetensors");
     await writeSafetensors(join(folder, "model.safetensors"), tensors, {
+      ...options,
       metadata: { ...format, ...metadata },
     });
   } else {
     const weightMap: Record<string, string> = {};
+    const total = Object.values(tensors).reduce((sum, array) => sum + byteLength(array), 0);
     let totalSize = 0;
     for (const [i, shard] of shards.entries()) {
       const number = (n: number) => String(n).padStart(5, "0");
       const file = `model-${number(i + 1)}-of-${number(shards.length)}.safetensors`;
-      await writeSafetensors(join(folder, file), shard, { metadata: format });
+      const before = totalSize;
+      await writeSafetensors(join(folder, file), shard, {
+        ...options,
+        metadata: format,
+        onProgress: (progress) =>
+          options.onProgress?.({ ...progress, done: before + progress.done, total }),
+      });
       written.push(file);
       for (const [name, array] of Object.entries(shard)) {
         Object.defineProperty(weightMap, name, { value: file, enumerable: true });

@@ -3,8 +3,8 @@
  * `.safetensors` with labels and names beside the array.
  */
 import { extname } from "node:path";
+import { createGrowingFile, formatNpyHeader } from "@aligntok/checkpoint";
 import { AlignTokError, check, sizeOf } from "@aligntok/core";
-import { createGrowingFile } from "./growing-file.ts";
 
 export interface ArrayFileContent {
   /** Shape of the whole array; the rows of its first dimension arrive in batches. */
@@ -56,7 +56,9 @@ export async function createArrayFile(
   checkArrayPath(path);
   const npy = path.endsWith(".npy");
   const headerOf = (part: ArrayFileContent, length = 0) =>
-    npy ? npyHeader(part.shape, "<f4", length) : safetensorsHeader(part, length);
+    npy
+      ? formatNpyHeader({ dtype: "float32", shape: part.shape })
+      : safetensorsHeader(part, length);
   const header = headerOf(content);
   let written = done * sizeOf(content.shape.slice(1));
   const file = await createGrowingFile(path, { length: done && header.length + written * 4 });
@@ -75,7 +77,7 @@ export async function createArrayFile(
       const left = sizeOf(part.shape) - written;
       check(left === 0, () => `${path}: expected ${left} more values`);
       if (!npy && part.labels) await file.append(bytesOf(part.labels));
-      // a header of fewer rows is shorter, and padded to the length that was reserved
+      // a header of fewer rows takes the room that was reserved
       if (part !== content) await file.patch(headerOf(part, header.length), 0);
       await file.finish();
     },
@@ -98,23 +100,6 @@ function selectLabels(labels: Int32Array | BigInt64Array, kept: readonly number[
   return labels instanceof Int32Array
     ? Int32Array.from(kept, (row) => labels[row]!)
     : BigInt64Array.from(kept, (row) => labels[row]!);
-}
-
-/**
- * NumPy's format 1.0: magic, version, length, a Python dict padded to a multiple of 64 bytes.
- *
- * @param least bytes that the header takes at least
- */
-export function npyHeader(
-  shape: readonly number[],
-  descr: "<f4" | "<i4" | "|u1",
-  least = 0,
-): Uint8Array {
-  const tuple = shape.length === 1 ? `${shape[0]},` : shape.join(", ");
-  const dict = `{'descr': '${descr}', 'fortran_order': False, 'shape': (${tuple}), }`;
-  const length = Math.max(least, Math.ceil((10 + dict.length + 1) / 64) * 64) - 10;
-  const prefix = [0x93, ...Buffer.from("NUMPY"), 1, 0, length & 255, length >> 8];
-  return Buffer.concat([Buffer.from(prefix), Buffer.from(`${dict.padEnd(length - 1)}\n`)]);
 }
 
 function safetensorsHeader(content: ArrayFileContent, least: number): Uint8Array {

@@ -6,6 +6,7 @@ export {
   selectImages,
 } from "./dataset.ts";
 export { openImageFolder } from "./folder.ts";
+export { openNpz } from "./npz.ts";
 export { openImages } from "./open.ts";
 export { openParquet, type ParquetOptions } from "./parquet.ts";
 export { expandBraces, expandPaths } from "./paths.ts";

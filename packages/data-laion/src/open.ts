@@ -4,6 +4,7 @@ import { AlignTokError, listSome } from "@aligntok/core";
 import { readError } from "./byte-source.ts";
 import type { ImageDataset } from "./dataset.ts";
 import { createFileDataset, isImageName, openImageFolder } from "./folder.ts";
+import { openNpz } from "./npz.ts";
 import { openParquet } from "./parquet.ts";
 import { expandPaths } from "./paths.ts";
 import { openShards, type ShardOptions } from "./shards.ts";
@@ -11,7 +12,7 @@ import { openZips } from "./zip.ts";
 
 /**
  * Opens images by path: a folder (its sub-folders are classes), tar shards, plain or gzipped
- * (`train-{000..003}.tar`), zip archives, Parquet files, a glob, image files, or a list of these of one kind.
+ * (`train-{000..003}.tar`), zip archives, NumPy's `.npz`, Parquet files, a glob, image files, or a list of these of one kind.
  *
  * ```ts
  * import { openImages } from "@aligntok/data-laion";
@@ -49,6 +50,8 @@ export async function openImages(
       return openShards(paths, options);
     case "zip":
       return openZips(paths);
+    case "npz file":
+      return openNpz(paths);
     case "Parquet file":
       return openParquet(paths, options);
     case "image":
@@ -60,15 +63,16 @@ export async function openImages(
 
 async function kindOf(
   path: string,
-): Promise<"folder" | "shard" | "zip" | "Parquet file" | "image"> {
+): Promise<"folder" | "shard" | "zip" | "npz file" | "Parquet file" | "image"> {
   const found = await stat(path).catch((error) => Promise.reject(readError(path, error)));
   if (found.isDirectory()) return "folder";
   if (/\.(tar|tgz|tar\.gz)$/i.test(path)) return "shard";
   if (/\.zip$/i.test(path)) return "zip";
+  if (/\.npz$/i.test(path)) return "npz file";
   if (/\.parquet$/i.test(path)) return "Parquet file";
   if (isImageName(path)) return "image";
   throw new AlignTokError(
     "bad-input",
-    `${path}: expected a folder, a .tar, .tgz or .tar.gz shard, a .zip, a .parquet file, or an image, got another kind of file`,
+    `${path}: expected a folder, a .tar, .tgz or .tar.gz shard, a .zip, a .npz, a .parquet file, or an image, got another kind of file`,
   );
 }

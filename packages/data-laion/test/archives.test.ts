@@ -1,10 +1,15 @@
-/** Zip archives and Parquet tables, as Python writes them (tools/golden/data-laion-archives.py). */
+/** Zip archives, NumPy files and Parquet tables, as Python writes them (tools/golden/data-laion-{archives,npz}.py). */
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { AlignTokError } from "@aligntok/core";
-import { type ImageDataset, type ImageRecord, openImages } from "@aligntok/data-laion";
+import { AlignTokError, rows } from "@aligntok/core";
+import {
+  createImageSource,
+  type ImageDataset,
+  type ImageRecord,
+  openImages,
+} from "@aligntok/data-laion";
 import { decodeImage } from "@aligntok/image";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
@@ -72,6 +77,65 @@ describe("zip", () => {
     await expect((await openImages(flipped)).read(0)).rejects.toThrow(/0\.png: .*checksum/);
     await expect(openImages(join(folder, "absent.zip"))).rejects.toMatchObject({
       code: "not-found",
+    });
+  });
+});
+
+describe("npz", () => {
+  /** Pixels of image i of the script, whose pixel k is (7 i + 3 k) mod 256. */
+  const pixels = (i: number, count = 60) =>
+    Uint8Array.from({ length: count }, (_, k) => (7 * i + 3 * k) % 256);
+  const files = ["samples.npz", "samples-compressed.npz"];
+
+  it.each(files)("%s: images and labels in any order, and as a source", async (file) => {
+    const dataset = await openImages(fixture(file));
+    expect(dataset.length).toBe(40);
+    expect(dataset.keys.slice(0, 2)).toEqual(["00", "01"]);
+    expect([...dataset.labels!]).toEqual(Array.from({ length: 40 }, (_, i) => i % 3));
+    const order = [0, 1, 2, 39, 5, 5, 38];
+    const records = await Promise.all(order.map((i) => dataset.read(i)));
+    for (const [k, i] of order.entries()) {
+      const image = await decodeImage(records[k]!.bytes);
+      expect(image).toEqual({ dtype: "uint8", shape: [5, 4, 3], data: pixels(i) });
+      expect(records[k]!.label).toBe(i % 3);
+    }
+    expect(records[3]!.name).toBe(`${fixture(file)}: arr_0.npy: image 39`);
+    const source = createImageSource(dataset, { batchSize: 16, seed: 3 });
+    const seen: string[] = [];
+    for await (const { images, keys, labels } of source.batches()) {
+      for (const [k, key] of keys.entries()) {
+        expect(rows(images, k, k + 1).data).toEqual(pixels(Number(key)));
+        expect(labels![k]).toBe(Number(key) % 3);
+      }
+      seen.push(...keys);
+    }
+    expect(seen.toSorted()).toEqual(dataset.keys);
+  });
+
+  it("gray images under another name, several files", async () => {
+    const path = fixture("gray.npz");
+    const dataset = await openImages([path, path]);
+    expect(dataset.labels).toBeUndefined();
+    expect(dataset.keys).toEqual(["0", "1", "2", "3"]);
+    const { data } = await decodeImage((await dataset.read(3)).bytes);
+    expect(data.filter((_, k) => k % 3 === 0)).toEqual(pixels(1, 20));
+  });
+
+  it("without images, with labels of another number, or damaged are refused by name", async () => {
+    await expect(openImages(fixture("none.npz"))).rejects.toThrow(
+      /none\.npz: expected one array of images.* got mu\.npy, sigma\.npy/,
+    );
+    await expect(openImages(fixture("labels.npz"))).rejects.toThrow(
+      /expected 2 whole numbers in arr_1/,
+    );
+    const path = await changed("samples-compressed.npz", (bytes) => {
+      const end = bytes.indexOf("PK\x03\x04", 10); // of the first member, and so of its checksum's data
+      bytes[end - 20]! ^= 16;
+      return bytes;
+    });
+    const dataset = await openImages(path);
+    await expect(Promise.all(dataset.keys.map((_, i) => dataset.read(i)))).rejects.toMatchObject({
+      code: "bad-format",
     });
   });
 });
