@@ -253,6 +253,13 @@ function giveClassTokenPosition(
   found.pos_embed = withClass;
 }
 
+/** Whether the names are those of transformers, rather than of timm or the authors. */
+export function isTransformersNamed(tensors: Tensors): boolean {
+  return Object.keys(tensors).some(
+    (key) => patchEmbedding.test(key) && /embeddings\.patch_embedding/.test(key),
+  );
+}
+
 /** `config` with the classifier and the embedding that the file has. */
 export function fitHeads(config: ViTConfig, tensors: Tensors): ViTConfig {
   const keys = rename(tensors, config.feedForward, config.embedding === "projection");

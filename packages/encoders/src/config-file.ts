@@ -1,17 +1,17 @@
 /** Model configurations as they lie beside weights: `config.json` of Hugging Face and of timm, `preprocessor_config.json`. */
 import { AlignTokError, check } from "@aligntok/core";
-import type { ImageSize, ImageTransform } from "@aligntok/image";
 import { count, isRecord, type Json, number, oneOf, triple } from "./config-json.ts";
 import { findViTModel, naflex, vitModels } from "./models.ts";
 import type { PositionResampling } from "./position-embedding.ts";
+import { parsePreprocessor, parseTransform, presetOf } from "./preset.ts";
 import type { ViTConfig } from "./vit.ts";
 
 /**
  * The model that a parsed `config.json` describes: of Hugging Face, of the timm models on the Hub, or with timm's
  * fields as `formatConfig` writes them.
  *
- * @param preprocessor the parsed `preprocessor_config.json`; without it, images are prepared as the family's own
- *   upstream does (`vitModels`).
+ * @param preprocessor the parsed `preprocessor_config.json`; without it, images are prepared as `vitModels` says of the
+ *   model with these sizes, or as its family does at its own size.
  * @throws AlignTokError `bad-input` for missing or impossible values, `unsupported` for other architectures.
  */
 export function parseConfig(json: unknown, preprocessor: object = {}): ViTConfig {
@@ -31,28 +31,15 @@ function parseAny(json: Json, preprocessor: Json): ViTConfig {
   return fromTimm(json);
 }
 
-interface Family {
-  /** Whose choices hold where the file is silent. */
-  readonly like: ViTConfig;
-  readonly eps: number;
-  readonly patchSize?: number;
-}
-
-const mae = vitModels.mae_vit_base_patch16;
-const vit = vitModels.vit_base_patch16_224;
-const clip = vitModels["clip-vit-base-patch32"];
-const siglip = vitModels["siglip-base-patch16-224"];
-// transformers' own processors, where timm's crop differs
-const square = { resize: { height: 224, width: 224 }, filter: "bilinear" } as const;
-
-const families: Readonly<Record<string, Family>> = {
-  dinov2: { like: vitModels.dinov2_vits14, eps: 1e-6 },
-  dinov2_with_registers: { like: vitModels.dinov2_vits14_reg, eps: 1e-6 },
-  dinov3_vit: { like: vitModels.dinov3_vits16, eps: 1e-5 },
-  vit: { like: { ...vit, transform: square }, eps: 1e-12 },
-  vit_mae: { like: mae, eps: 1e-12 },
-  clip: { like: clip, eps: 1e-5 },
-  siglip: { like: siglip, eps: 1e-6 },
+/** Whose choices hold where the file is silent. */
+const families: Readonly<Record<string, ViTConfig>> = {
+  dinov2: vitModels.dinov2_vits14,
+  dinov2_with_registers: vitModels.dinov2_vits14_reg,
+  dinov3_vit: vitModels.dinov3_vits16,
+  vit: vitModels.vit_base_patch16_224,
+  vit_mae: vitModels.mae_vit_base_patch16,
+  clip: vitModels["clip-vit-base-patch32"],
+  siglip: vitModels["siglip-base-patch16-224"],
 };
 
 function fromHuggingFace(json: Json, preprocessor: Json): ViTConfig {
@@ -66,7 +53,7 @@ function fromHuggingFace(json: Json, preprocessor: Json): ViTConfig {
       `config model_type: expected ${Object.keys(families).join(", ")}, got ${whole}`,
     );
   }
-  const { like } = family;
+  const like = transformersOwn(isSiglip2(json) ? vitModels["siglip2-base-patch16-224"] : family);
   const isContrastive = type === "clip" || type === "siglip";
   // of a whole CLIP or SigLIP, the vision tower; what it leaves out is that of the base model
   const own = isContrastive && isRecord(json.vision_config) ? json.vision_config : json;
@@ -84,12 +71,13 @@ function fromHuggingFace(json: Json, preprocessor: Json): ViTConfig {
   const wide = isDinov2
     ? Math.floor(width * number(own, "mlp_ratio", 4))
     : count(own, "intermediate_size", defaults?.hiddenWidth);
+  const patchSize = count(own, "patch_size", defaults?.patchSize);
   const imageSize = count(own, "image_size", defaults?.imageSize);
   const embedding = embeddingOf(json, own, like);
-  return {
+  const config: ViTConfig = {
     ...like,
-    patchSize: count(own, "patch_size", defaults?.patchSize),
-    imageSize,
+    patchSize,
+    imageSize: imageSize - (imageSize % patchSize),
     width,
     depth: count(own, "num_hidden_layers", defaults?.depth),
     heads: count(own, "num_attention_heads", defaults?.heads),
@@ -102,7 +90,7 @@ function fromHuggingFace(json: Json, preprocessor: Json): ViTConfig {
       !(type === "dinov3_vit" && own.query_bias === false && own.value_bias === false),
     registers: like.registers ? count(own, "num_register_tokens", isDinov2 ? 4 : 0) : 0,
     ropeTheta: number(own, "rope_theta", like.ropeTheta),
-    eps: number(own, "layer_norm_eps", family.eps),
+    eps: number(own, "layer_norm_eps", like.eps),
     embedding,
     embeddingWidth:
       embedding === "none"
@@ -113,17 +101,29 @@ function fromHuggingFace(json: Json, preprocessor: Json): ViTConfig {
     classes: hasClassifier(json) ? Object.keys(json.id2label ?? {}).length : 0,
     mean: triple(preprocessor.image_mean ?? like.mean, "image_mean"),
     std: triple(preprocessor.image_std ?? like.std, "image_std"),
-    positionResampling: type === "dinov2_with_registers" ? "timm" : "huggingface",
-    transform: transformOf(preprocessor, like, imageSize),
+  };
+  const preset = presetOf({ ...config, mean: like.mean, std: like.std }, like.transform);
+  return { ...config, transform: parsePreprocessor(preprocessor, { patchSize, preset }) };
+}
+
+/**
+ * A known model as transformers runs it: with another epsilon in the plain ViT and MAE, and with positions resampled
+ * without antialiasing, but for DINOv2 with registers.
+ */
+export function transformersOwn(config: ViTConfig): ViTConfig {
+  const { classToken, layerScale, preNorm, registers, positions } = config;
+  const isPlain = classToken && !layerScale && !preNorm;
+  const isAntialiased = registers > 0 && positions === "learned";
+  return {
+    ...config,
+    ...(isPlain && { eps: 1e-12 }),
+    positionResampling: isAntialiased ? "timm" : "huggingface",
   };
 }
 
-/** Without a file, as the family does it; at the model's own size where that is not the family's. */
-function transformOf(preprocessor: Json, like: ViTConfig, imageSize: number): ImageTransform {
-  if ("size" in preprocessor) return parsePreprocessor(preprocessor, like.transform);
-  if (imageSize === like.imageSize) return like.transform;
-  const { filter = "bicubic" } = like.transform;
-  return { resize: imageSize, filter, crop: imageSize };
+/** Both are called `siglip`; SigLIP 2 has the vocabulary of Gemma. */
+function isSiglip2(json: Json): boolean {
+  return isRecord(json.text_config) && json.text_config.vocab_size === 256_000;
 }
 
 /** CLIP's vision tower alone has no projection, unless its class says so; SigLIP's pooling may be left out. */
@@ -153,32 +153,6 @@ function activation(json: Json, fallback: ViTConfig["gelu"]): ViTConfig["gelu"] 
   );
 }
 
-/** Pillow's numbers. */
-const filters = ["nearest", "lanczos", "bilinear", "bicubic", "box", "hamming"] as const;
-
-/** What transformers' image processors do, as a transform. */
-function parsePreprocessor(json: Json, fallback: ImageTransform): ImageTransform {
-  const resample = json.resample ?? filters.indexOf((fallback.filter ?? "bicubic") as "bicubic");
-  const filter = filters[number({ resample }, "resample")];
-  check(filter, () => `config resample: expected 0 to 5, got ${resample}`);
-  const crops = json.do_center_crop === true;
-  return {
-    ...(json.do_resize !== false && { resize: parseSize(json.size ?? 224, "size") }),
-    filter,
-    ...(crops && { crop: asSquare(parseSize(json.crop_size ?? 224, "crop_size")) }),
-  };
-}
-
-function parseSize(value: unknown, key: string): number | ImageSize {
-  if (!isRecord(value)) return count({ [key]: value }, key);
-  if ("shortest_edge" in value) return count(value, "shortest_edge");
-  return { height: count(value, "height"), width: count(value, "width") };
-}
-
-function asSquare(size: number | ImageSize): number | ImageSize {
-  return typeof size !== "number" && size.height === size.width ? size.height : size;
-}
-
 /** DINOv2's classifier takes more than the class token and is not read. */
 function hasClassifier({ model_type, architectures }: Json): boolean {
   return model_type === "vit" && JSON.stringify(architectures ?? "").includes("Classification");
@@ -203,7 +177,7 @@ function fromTimm(json: Json): ViTConfig {
   const width = count(json, "embed_dim");
   const imageSize = count(json, "image_size");
   const embedding = oneOf(json, "embedding", ["none", "projection", "attention"] as const);
-  return {
+  const config = {
     patchSize: count(json, "patch_size"),
     imageSize,
     width,
@@ -227,17 +201,8 @@ function fromTimm(json: Json): ViTConfig {
     mean: triple(json.mean, "mean"),
     std: triple(json.std, "std"),
     positionResampling: oneOf(json, "position_resampling", resamplings),
-    transform: parseTransform(json.transform, imageSize),
   };
-}
-
-function parseTransform(value: unknown, imageSize: number): ImageTransform {
-  if (!isRecord(value)) return { resize: imageSize, filter: "bicubic", crop: imageSize };
-  return {
-    ...("resize" in value && { resize: parseSize(value.resize, "resize") }),
-    filter: oneOf(value, "filter", ["bicubic", "nearest", "lanczos", "bilinear", "box", "hamming"]),
-    ...("crop" in value && { crop: parseSize(value.crop, "crop") }),
-  };
+  return { ...config, transform: parseTransform(json.transform, presetOf(config)) };
 }
 
 const resamplings = ["timm", "dinov2", "huggingface"] as const satisfies PositionResampling[];

@@ -10,8 +10,13 @@ import {
   ndarray,
   type Parameters,
 } from "@aligntok/core";
-import { adaptCheckpoint, fitHeads, recogniseModels } from "./checkpoint-names.ts";
-import { formatConfig, parseConfig } from "./config-file.ts";
+import {
+  adaptCheckpoint,
+  fitHeads,
+  isTransformersNamed,
+  recogniseModels,
+} from "./checkpoint-names.ts";
+import { formatConfig, parseConfig, transformersOwn } from "./config-file.ts";
 import { readJson } from "./config-json.ts";
 import { bindEncoder, type EncoderOptions, type VisionEncoder } from "./encoder.ts";
 import { locateWeights } from "./locate-weights.ts";
@@ -89,16 +94,18 @@ async function readConfig(folder: string): Promise<ViTConfig> {
   return parseConfig(json, (await readJson(join(folder, "preprocessor_config.json"))) ?? {});
 }
 
-/** What a lone file holds, with the heads that it has. */
+/** What a lone file holds, with the heads that it has, as the library runs it whose names it has. */
 function namedConfig(
   path: string,
   model: string | undefined,
   tensors: Readonly<Record<string, NdArray>>,
 ): ViTConfig {
-  if (model !== undefined) return fitHeads(findViTModel(model), tensors);
-  const candidates = recogniseModels(tensors);
+  const candidates = model === undefined ? recogniseModels(tensors) : [];
   const [only] = candidates;
-  if (only && candidates.length === 1) return fitHeads(vitModels[only], tensors);
+  if (model !== undefined || (only && candidates.length === 1)) {
+    const known = model === undefined ? vitModels[only!] : findViTModel(model);
+    return fitHeads(isTransformersNamed(tensors) ? transformersOwn(known) : known, tensors);
+  }
   const got = only ? `what may be ${candidates.join(", ")}` : "names and shapes of no known model";
   throw new AlignTokError(
     "bad-input",

@@ -241,6 +241,7 @@ export function findViTModel(name: string): ViTConfig {
   const key = names.find((key) => Object.hasOwn(vitModels, key));
   if (key) {
     const config: ViTConfig = vitModels[key as ViTModel];
+    if (/_patch14_dinov2\b/.test(short)) return { ...config, positionResampling: "timm" };
     // of the satellite images that they were trained on
     if (!short.includes("sat493m")) return config;
     return { ...config, mean: [0.43, 0.411, 0.296], std: [0.213, 0.156, 0.143] };

@@ -144,7 +144,6 @@ describe("models", () => {
   test.each([
     ["facebook/dinov2-large", "dinov2_vitl14"],
     ["facebook/dinov2-with-registers-giant", "dinov2_vitg14_reg"],
-    ["vit_large_patch14_dinov2.lvd142m", "dinov2_vitl14"],
     ["vit_small_patch14_reg4_dinov2", "dinov2_vits14_reg"],
     ["facebook/dinov3-vith16plus-pretrain-lvd1689m", "dinov3_vith16plus"],
     ["vit_small_plus_patch16_dinov3.lvd1689m", "dinov3_vits16plus"],
@@ -159,6 +158,13 @@ describe("models", () => {
     ["vit_tiny_patch16_224.augreg_in21k_ft_in1k", "vit_tiny_patch16_224"],
   ] as const)("%s is %s", (name, model) => {
     expect(findViTModel(name)).toBe(vitModels[model]);
+  });
+
+  test("DINOv2 by timm's name resamples positions as timm does", () => {
+    expect(findViTModel("vit_large_patch14_dinov2.lvd142m")).toEqual({
+      ...vitModels.dinov2_vitl14,
+      positionResampling: "timm",
+    });
   });
 
   test("a lone file is known by its shapes, or may be what the error lists", () => {
