@@ -1,4 +1,4 @@
 import { defineConfig } from "tsup";
 import { preset } from "../../tsup.preset.ts";
 
-export default defineConfig(preset());
+export default defineConfig(preset({ entry: ["src/index.ts", "src/vae/index.ts"] }));

@@ -8,17 +8,22 @@
  * N images, d channels of the latent, h x w its size, C channels of a level.
  */
 import { check, type Parameters, type Random, rows } from "@aligntok/core";
-import { attention } from "@aligntok/jit";
 import {
-  constant,
   conv2d,
   groupNorm,
   pixelShuffle,
   type TensorParameters,
-  torchLinear,
   upsampleConv2d,
 } from "@aligntok/nn";
-import { add, reshape, type Tensor, transpose } from "@tensorflow/tfjs-core";
+import type { Tensor } from "@tensorflow/tfjs-core";
+import {
+  attentionBlock,
+  createShapeList,
+  initConvolutional,
+  middleBlocks,
+  residualBlock,
+  type Shapes,
+} from "./blocks.ts";
 
 export interface DecoderConfig {
   /** Channels d of the latent. */
@@ -33,6 +38,8 @@ export interface DecoderConfig {
   readonly attention?: readonly number[];
   /** Groups of every normalisation. @default 32 */
   readonly groups?: number;
+  /** Whether a 1x1 convolution mixes the channels of the latent first; FLUX's autoencoder has none. @default true */
+  readonly postQuantConv?: boolean;
   /** Works at 1/r of the resolution and ends in a pixel shuffle by r: cheap small decoders. @default 1 */
   readonly pixelShuffle?: number;
 }
@@ -84,40 +91,14 @@ export function decoderStride({ multipliers, pixelShuffle = 1 }: DecoderConfig):
  *
  * @throws AlignTokError `bad-input` when the groups do not divide the channels
  */
-export function decoderShapes(config: DecoderConfig): Readonly<Record<string, readonly number[]>> {
-  const { latent, channels, multipliers, blocks, attention = [], groups = 32 } = config;
-  for (const multiplier of multipliers) {
-    check(
-      (channels * multiplier) % groups === 0,
-      () =>
-        `decoder channels: expected multiples of ${groups} groups, got ${channels * multiplier}. choose other channels, multipliers or groups`,
-    );
-  }
-  const shapes: Record<string, readonly number[]> = {};
-  const layer = (name: string, weight: readonly number[]) => {
-    shapes[`${name}.weight`] = weight;
-    shapes[`${name}.bias`] = [weight[0]!];
-  };
-  const conv = (name: string, input: number, output: number, kernel: 1 | 3) =>
-    layer(name, [output, input, kernel, kernel]);
-  const residual = (name: string, input: number, output: number) => {
-    layer(`${name}.norm1`, [input]);
-    conv(`${name}.conv1`, input, output, 3);
-    layer(`${name}.norm2`, [output]);
-    conv(`${name}.conv2`, output, output, 3);
-    if (input !== output) conv(`${name}.nin_shortcut`, input, output, 1);
-  };
-  const attend = (name: string, width: number) => {
-    layer(`${name}.norm`, [width]);
-    for (const part of ["q", "k", "v", "proj_out"]) conv(`${name}.${part}`, width, width, 1);
-  };
-
-  conv("post_quant_conv", latent, latent, 1);
+export function decoderShapes(config: DecoderConfig): Shapes {
+  const { latent, channels, multipliers, blocks, attention = [] } = config;
+  checkGroups(config);
+  const { shapes, layer, conv, residual, attend, middle } = createShapeList();
+  if (config.postQuantConv !== false) conv("post_quant_conv", latent, latent, 1);
   let width = channels * multipliers.at(-1)!;
   conv("decoder.conv_in", latent, width, 3);
-  residual("decoder.mid.block_1", width, width);
-  attend("decoder.mid.attn_1", width);
-  residual("decoder.mid.block_2", width, width);
+  middle("decoder.mid", width);
   for (let level = multipliers.length - 1; level >= 0; level--) {
     const output = channels * multipliers[level]!;
     for (let block = 0; block <= blocks; block++) {
@@ -132,18 +113,19 @@ export function decoderShapes(config: DecoderConfig): Readonly<Record<string, re
   return shapes;
 }
 
+function checkGroups({ channels, multipliers, groups = 32 }: DecoderConfig): void {
+  for (const multiplier of multipliers) {
+    check(
+      (channels * multiplier) % groups === 0,
+      () =>
+        `decoder channels: expected multiples of ${groups} groups, got ${channels * multiplier}. choose other channels, multipliers or groups`,
+    );
+  }
+}
+
 /** Weights as PyTorch's Conv2d and GroupNorm start; a pixel shuffle starts without a checkerboard. */
 export function initDecoder(config: DecoderConfig, random: Random): Parameters {
-  const params: Record<string, Parameters[string]> = {};
-  for (const [key, shape] of Object.entries(decoderShapes(config))) {
-    const [, name] = /^(.*)\.weight$/.exec(key) ?? [];
-    if (!name) continue;
-    if (shape.length === 4) Object.assign(params, torchLinear(random, name, shape));
-    else {
-      params[`${name}.weight`] = constant(shape, 1);
-      params[`${name}.bias`] = constant(shape, 0);
-    }
-  }
+  const params = initConvolutional(decoderShapes(config), random);
   for (const part of ["weight", "bias"]) {
     repeatFirst(params[`decoder.conv_out.${part}`]!, (config.pixelShuffle ?? 1) ** 2);
   }
@@ -175,11 +157,9 @@ export function applyDecoderBody(
   latents: Tensor,
 ): Tensor {
   const { multipliers, blocks, attention = [], groups = 32 } = config;
-  let x = conv2d(params, "post_quant_conv", latents); // (N, d, h, w)
+  let x = config.postQuantConv === false ? latents : conv2d(params, "post_quant_conv", latents); // (N, d, h, w)
   x = conv2d(params, "decoder.conv_in", x, { padding: 1 }); // (N, C, h, w)
-  x = residualBlock(params, "decoder.mid.block_1", x, groups);
-  x = attentionBlock(params, "decoder.mid.attn_1", x, groups);
-  x = residualBlock(params, "decoder.mid.block_2", x, groups);
+  x = middleBlocks(params, "decoder.mid", x, groups);
   for (let level = multipliers.length - 1; level >= 0; level--) {
     for (let block = 0; block <= blocks; block++) {
       x = residualBlock(params, `decoder.up.${level}.block.${block}`, x, groups);
@@ -202,25 +182,4 @@ export function applyDecoderHead(
 ): Tensor {
   const x = conv2d(params, "decoder.conv_out", hidden, { padding: 1 }); // (N, 3*r*r, H/r, W/r)
   return factor === 1 ? x : pixelShuffle(x, factor);
-}
-
-function residualBlock(params: TensorParameters, name: string, x: Tensor, groups: number): Tensor {
-  let h = groupNorm(params, `${name}.norm1`, x, { groups, silu: true });
-  h = conv2d(params, `${name}.conv1`, h, { padding: 1 });
-  h = groupNorm(params, `${name}.norm2`, h, { groups, silu: true });
-  h = conv2d(params, `${name}.conv2`, h, { padding: 1 });
-  const widens = `${name}.nin_shortcut.weight` in params;
-  return add(widens ? conv2d(params, `${name}.nin_shortcut`, x) : x, h);
-}
-
-/** Attention of every position to every other, with one head as wide as the map. */
-function attentionBlock(params: TensorParameters, name: string, x: Tensor, groups: number): Tensor {
-  const [n, c, h, w] = x.shape as [number, number, number, number];
-  const normed = groupNorm(params, `${name}.norm`, x, { groups });
-  const [q, k, v] = ["q", "k", "v"].map((part) => {
-    const projected = reshape(conv2d(params, `${name}.${part}`, normed), [n, 1, c, h * w]);
-    return transpose(projected, [0, 1, 3, 2]); // (N, 1, h*w, C)
-  }) as [Tensor, Tensor, Tensor];
-  const mixed = transpose(attention(q, k, v), [0, 1, 3, 2]); // (N, 1, C, h*w)
-  return add(x, conv2d(params, `${name}.proj_out`, reshape(mixed, [n, c, h, w])));
 }

@@ -31,6 +31,11 @@ export {
   semanticLoss,
 } from "./losses.ts";
 export {
+  type OpenedTokenizer,
+  type OpenTokenizerOptions,
+  openTokenizer,
+} from "./open-tokenizer.ts";
+export {
   createStageStep,
   type Stage,
   type StageConfig,

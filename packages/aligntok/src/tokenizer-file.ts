@@ -1,17 +1,12 @@
 /** Tokenizers on disk: a folder with `config.json` and a `model.safetensors` that PyTorch opens. */
-import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { loadParameters, writeFileAtomic, writeSafetensors } from "@aligntok/checkpoint";
-import {
-  AlignTokError,
-  check,
-  type LatentStats,
-  listSome,
-  ndarray,
-  type Parameters,
-} from "@aligntok/core";
+import { loadParameters } from "@aligntok/checkpoint";
+import { check } from "@aligntok/core";
 import { formatConfig, parseConfig } from "@aligntok/encoders";
+import { asCount, asRecord, type Json } from "./config-json.ts";
 import type { DecoderConfig } from "./decoder.ts";
+import { checkWeights } from "./expected-weights.ts";
+import { readFolderConfig, takeStats, writeModelFolder } from "./model-folder.ts";
 import type { TokenizerConfig } from "./stages.ts";
 import {
   type AlignedTokenizer,
@@ -21,40 +16,17 @@ import {
   tokenizerShapes,
 } from "./tokenizer.ts";
 
-const statsKeys = { mean: "latent_stats.mean", std: "latent_stats.std" } as const;
-
 /**
  * Writes `config.json` and `model.safetensors` (`encoder.*` under the encoder's own names, `adapter.*`,
  * `post_quant_conv.*`, `decoder.*`, and `latent_stats.{mean,std}` where known) into a folder, made where absent.
  *
  * @throws AlignTokError `io` when the folder cannot be written
  */
-export async function saveTokenizer(folder: string, tokenizer: TokenizerWeights): Promise<void> {
-  const { config, parameters, stats } = tokenizer;
-  try {
-    await mkdir(folder, { recursive: true });
-  } catch (cause) {
-    throw new AlignTokError(
-      "io",
-      `tokenizer: expected a folder that can be written, got ${folder}. choose another one`,
-      { cause },
-    );
-  }
-  const d = config.decoder.latent;
-  const tensors = {
-    ...parameters,
-    ...(stats && {
-      [statsKeys.mean]: ndarray(stats.mean, [d]),
-      [statsKeys.std]: ndarray(stats.std, [d]),
-    }),
-  };
-  await writeSafetensors(join(folder, "model.safetensors"), tensors, {
-    metadata: { format: "pt" },
-  });
-  await writeFileAtomic(
-    join(folder, "config.json"),
-    `${JSON.stringify(formatTokenizerConfig(config), null, 2)}\n`,
-  );
+export async function saveTokenizer(
+  folder: string,
+  { config, parameters, stats }: TokenizerWeights,
+): Promise<void> {
+  await writeModelFolder(folder, { config: formatTokenizerConfig(config), parameters, stats });
 }
 
 /**
@@ -67,43 +39,11 @@ export async function loadTokenizer(
   folder: string,
   options: TokenizerOptions = {},
 ): Promise<AlignedTokenizer> {
-  const config = parseTokenizerConfig(await readJson(join(folder, "config.json")));
-  const {
-    [statsKeys.mean]: mean,
-    [statsKeys.std]: std,
-    ...parameters
-  } = await loadParameters(join(folder, "model.safetensors"));
-  checkWeights(config, parameters);
-  const d = config.decoder.latent;
-  for (const array of [mean, std]) {
-    check(
-      !array || array.shape.join() === `${d}`,
-      () => `latent_stats: expected shape [${d}], got [${array?.shape}]`,
-    );
-  }
-  const stats: LatentStats | undefined = mean && std && { mean: mean.data, std: std.data };
+  const config = parseTokenizerConfig(await readFolderConfig(folder));
+  const tensors = await loadParameters(join(folder, "model.safetensors"));
+  const { rest: parameters, stats } = takeStats(tensors, config.decoder.latent);
+  checkWeights("tokenizer weights", parameters, tokenizerShapes(config));
   return createTokenizer({ config, parameters, stats }, options);
-}
-
-/** Names and shapes must be exactly those of the configuration. */
-function checkWeights(config: TokenizerConfig, parameters: Parameters): void {
-  const expected = tokenizerShapes(config);
-  const missing = Object.keys(expected).filter((name) => !parameters[name]);
-  const unknown = Object.keys(parameters).filter((name) => !expected[name]);
-  const misshapen = Object.keys(expected).filter(
-    (name) => parameters[name] && parameters[name].shape.join() !== expected[name]!.join(),
-  );
-  for (const [names, problem] of [
-    [missing, "missing"],
-    [unknown, "unknown"],
-    [misshapen, "of another shape"],
-  ] as const) {
-    check(
-      names.length === 0,
-      () =>
-        `tokenizer weights: expected those of its config.json, got ${problem}: ${listSome(names)}. the files do not belong together`,
-    );
-  }
 }
 
 function formatTokenizerConfig({ encoder, decoder, adapterHidden }: TokenizerConfig): object {
@@ -123,8 +63,7 @@ function formatTokenizerConfig({ encoder, decoder, adapterHidden }: TokenizerCon
   };
 }
 
-function parseTokenizerConfig(json: unknown): TokenizerConfig {
-  const record = asRecord(json, "config.json");
+function parseTokenizerConfig(record: Json): TokenizerConfig {
   check(
     record.model_type === "aligntok",
     () => `config model_type: expected aligntok, got ${JSON.stringify(record.model_type)}`,
@@ -138,7 +77,7 @@ function parseTokenizerConfig(json: unknown): TokenizerConfig {
   };
 }
 
-function parseDecoder(json: Readonly<Record<string, unknown>>): DecoderConfig {
+function parseDecoder(json: Json): DecoderConfig {
   const counts = (key: string, least: 0 | 1) => {
     const values = json[key];
     check(
@@ -159,41 +98,4 @@ function parseDecoder(json: Readonly<Record<string, unknown>>): DecoderConfig {
     groups: count("num_groups"),
     pixelShuffle: count("pixel_shuffle"),
   };
-}
-
-/** Bounded, so that no file makes us allocate without end. */
-function asCount(value: unknown, what: string, least: 0 | 1 = 1): number {
-  check(
-    typeof value === "number" && Number.isInteger(value) && value >= least && value <= 16_384,
-    () =>
-      `config ${what}: expected a whole number from ${least} to 16384, got ${JSON.stringify(value)}`,
-  );
-  return value;
-}
-
-function asRecord(value: unknown, what: string): Readonly<Record<string, unknown>> {
-  check(
-    typeof value === "object" && value !== null && !Array.isArray(value),
-    () => `${what}: expected a JSON object, got ${JSON.stringify(value)?.slice(0, 40)}`,
-  );
-  return value as Readonly<Record<string, unknown>>;
-}
-
-async function readJson(path: string): Promise<unknown> {
-  const text = await readFile(path, "utf8").catch((cause: NodeJS.ErrnoException) => {
-    throw new AlignTokError(
-      cause.code === "ENOENT" ? "not-found" : "io",
-      `tokenizer: expected a readable ${path}, got ${cause.code}. a tokenizer is a folder with config.json and model.safetensors`,
-      { cause },
-    );
-  });
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new AlignTokError(
-      "bad-format",
-      `${path}: expected JSON, got ${text.length} characters that do not parse`,
-      { cause },
-    );
-  }
 }

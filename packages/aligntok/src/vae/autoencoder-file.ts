@@ -1,0 +1,196 @@
+/** Autoencoders on disk, whoever wrote them. */
+import { readdir, stat } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { openCheckpoint } from "@aligntok/checkpoint";
+import { AlignTokError, check, type LatentStats, listSome, type NdArray } from "@aligntok/core";
+import { asCount, asNumber, type Json } from "../config-json.ts";
+import { readFolderConfig, takeStats, writeModelFolder } from "../model-folder.ts";
+import type { RowFunctionOptions } from "../row-function.ts";
+import { type AutoencoderConfig, type AutoencoderModel, autoencoderModels } from "./autoencoder.ts";
+import {
+  adaptAutoencoder,
+  isAutoencoder,
+  readAutoencoderConfig,
+  renameAutoencoder,
+} from "./autoencoder-names.ts";
+import {
+  type Autoencoder,
+  type AutoencoderWeights,
+  createAutoencoder,
+} from "./autoencoder-tokenizer.ts";
+import { type TinyAutoencoderConfig, tinyAutoencoderModels } from "./taesd.ts";
+import {
+  adaptTinyAutoencoder,
+  halfOf,
+  isTinyAutoencoder,
+  readTinyAutoencoderConfig,
+  renameTinyAutoencoder,
+} from "./taesd-names.ts";
+import { createTinyAutoencoder, type TinyAutoencoder } from "./taesd-tokenizer.ts";
+
+type Tensors = Readonly<Record<string, NdArray>>;
+
+export interface OpenAutoencoderOptions extends RowFunctionOptions {
+  /**
+   * Which of several models of one shape a file without `config.json` holds: a key of `autoencoderModels`.
+   * @default the first of that shape: `sd-vae` rather than `sdxl-vae`, `flux-ae` rather than `sd3-vae`
+   */
+  readonly model?: AutoencoderModel;
+}
+
+/** What a file or folder turned out to hold. */
+export interface Opened {
+  /** A key of `autoencoderModels`, keys of `tinyAutoencoderModels` that it may be, or what kind it is for other sizes. */
+  readonly model: string;
+  /** Keys of the file that are no part of the autoencoder: losses, frozen encoders, other networks. */
+  readonly ignored: readonly string[];
+}
+
+/** `model_type` in the `config.json` of `saveAutoencoder`. */
+const ourType = "autoencoder_kl";
+
+/** Names and values of a file, and of the `config.json` beside it. */
+interface Found {
+  readonly tensors: Tensors;
+  readonly json: Json;
+}
+
+/**
+ * Opens a published autoencoder, known by its keys.
+ *
+ * @param path a file that `openCheckpoint` reads: VA-VAE's Lightning checkpoint, LDM's, a whole Stable Diffusion, FLUX's
+ *   `ae.safetensors`, or either half of a TAESD, whose other half lies beside it; or a folder of diffusers
+ *   (`AutoencoderKL`, `AutoencoderTiny`), of `saveAutoencoder`, or with both halves of a TAESD
+ * @throws AlignTokError `not-found`, `bad-format`, `unsupported`; `bad-input` listing the keys that are missing or unknown
+ */
+export async function openAutoencoder(
+  path: string,
+  { model, ...options }: OpenAutoencoderOptions = {},
+): Promise<(Autoencoder | TinyAutoencoder) & Opened> {
+  const { tensors, json } = await readFound(path);
+  const { _class_name: kind = "AutoencoderKL" } = json;
+  if (kind !== "AutoencoderKL" && kind !== "AutoencoderTiny") {
+    throw new AlignTokError(
+      "unsupported",
+      `tokenizer ${path}: expected AutoencoderKL or AutoencoderTiny of diffusers, got ${kind}`,
+    );
+  }
+  if (isTinyAutoencoder(tensors)) {
+    check(model === undefined, () => `model: expected none for a tiny autoencoder, got ${model}`);
+    const renamed = renameTinyAutoencoder(tensors);
+    const config = readTinyAutoencoderConfig(renamed);
+    const parameters = adaptTinyAutoencoder(config, renamed);
+    const opened = { model: nameTinyAutoencoder(config), ignored: [] };
+    return { ...createTinyAutoencoder({ config, parameters }, options), ...opened };
+  }
+  if (isAutoencoder(tensors)) {
+    const { ignored, ...renamed } = renameAutoencoder(tensors);
+    const shape = readAutoencoderConfig(renamed.tensors);
+    const { rest, stats } = takeStats(renamed.tensors, shape.latent);
+    const config = { ...shape, ...readScales(json, shape, model) };
+    const parameters = adaptAutoencoder(config, rest);
+    const opened = { model: nameAutoencoder(config), ignored };
+    return {
+      ...createAutoencoder({ config, parameters, stats: stats ?? readStats(json) }, options),
+      ...opened,
+    };
+  }
+  throw new AlignTokError(
+    "unsupported",
+    `tokenizer ${path}: expected the keys of a VA-VAE, LDM, Stable Diffusion, FLUX or tiny autoencoder, got ${listSome(Object.keys(tensors))}. see aligntok weights inspect`,
+  );
+}
+
+/** Writes `config.json` and `model.safetensors`, under LDM's names, into a folder, made where absent. */
+export async function saveAutoencoder(
+  folder: string,
+  { config, parameters, stats }: AutoencoderWeights,
+): Promise<void> {
+  const json = {
+    model_type: ourType,
+    num_groups: config.groups ?? 32,
+    ...(config.scale !== undefined && { scale_factor: config.scale }),
+    ...(config.shift !== undefined && { shift_factor: config.shift }),
+  };
+  await writeModelFolder(folder, { config: json, parameters, stats });
+}
+
+async function readFound(path: string): Promise<Found> {
+  const isFolder = (await stat(path).catch(() => undefined))?.isDirectory();
+  if (!isFolder) return { tensors: await readFile(path), json: {} };
+  const names = (await readdir(path)).sort();
+  const json = names.includes("config.json") ? await readFolderConfig(path) : {};
+  const file = names.find((name) => /^diffusion_pytorch_model\.(safetensors|bin)$/.test(name));
+  const encoders = names.filter((name) => /encoder.*\.(pth|pt|safetensors)$/.test(name));
+  const only = file ?? (encoders.length === 1 ? encoders[0] : undefined);
+  return { tensors: await readFile(only ? join(path, only) : path), json };
+}
+
+/** The tensors of a file; where it is a half of a TAESD, of both, whose names are the same until they are joined. */
+async function readFile(path: string): Promise<Tensors> {
+  const { tensors } = await openCheckpoint(path);
+  const half = isTinyAutoencoder(tensors) ? halfOf(tensors) : undefined;
+  if (!half) return tensors;
+  const other = half === "encoder" ? "decoder" : "encoder";
+  const name = basename(path);
+  check(
+    name.includes(half),
+    () =>
+      `tiny autoencoder: expected a file called *${half}*, with *${other}* beside it, got ${name}`,
+  );
+  const found = await openCheckpoint(join(dirname(path), name.replace(half, other)));
+  return { ...renameTinyAutoencoder(tensors), ...renameTinyAutoencoder(found.tensors) };
+}
+
+/** Groups, scale and shift, which shapes do not tell: of `config.json`, and what it lacks as published. */
+function readScales(
+  json: Json,
+  shape: AutoencoderConfig,
+  model: AutoencoderModel | undefined,
+): Partial<AutoencoderConfig> {
+  const alike = Object.entries(autoencoderModels).filter(([, known]) => isAlike(known, shape));
+  const [, known] = alike.find(([name]) => name === (model ?? name)) ?? [];
+  check(
+    known || model === undefined,
+    () =>
+      `model: expected ${listSome(alike.map(([name]) => name)) || "none"} for a file of these shapes, got ${model}`,
+  );
+  const groups = json.norm_num_groups ?? json.num_groups;
+  const scale = json.scaling_factor ?? json.scale_factor;
+  const shift = json.shift_factor;
+  return {
+    ...(json.model_type !== ourType && known),
+    ...(groups != null && { groups: asCount(groups, "norm_num_groups") }),
+    ...(scale != null && { scale: asNumber(scale, "scaling_factor") }),
+    ...(shift != null && { shift: asNumber(shift, "shift_factor") }),
+  };
+}
+
+/** What diffusers writes for latents whose channels are normalised one by one. */
+function readStats({ latents_mean: mean, latents_std: std }: Json): LatentStats | undefined {
+  if (!Array.isArray(mean) || !Array.isArray(std)) return undefined;
+  const toArray = (values: readonly unknown[], key: string) =>
+    Float32Array.from(values, (value) => asNumber(value, key));
+  return { mean: toArray(mean, "latents_mean"), std: toArray(std, "latents_std") };
+}
+
+function isAlike(a: AutoencoderConfig, b: AutoencoderConfig): boolean {
+  const sizes = ({ attention = [], quantConvs = true, ...config }: AutoencoderConfig) =>
+    `${[config.latent, config.channels, config.blocks, quantConvs]}/${config.multipliers}/${attention}`;
+  return sizes(a) === sizes(b);
+}
+
+function nameAutoencoder(config: AutoencoderConfig): string {
+  const isSame = (known: AutoencoderConfig) =>
+    isAlike(known, config) && known.scale === config.scale && known.shift === config.shift;
+  const found = Object.entries(autoencoderModels).find(([, known]) => isSame(known));
+  return found?.[0] ?? "autoencoder";
+}
+
+function nameTinyAutoencoder({ latent, channels, pooled }: TinyAutoencoderConfig): string {
+  const models: Readonly<Record<string, TinyAutoencoderConfig>> = tinyAutoencoderModels;
+  const isSame = (known: TinyAutoencoderConfig) =>
+    known.latent === latent && known.channels === channels && known.pooled === pooled;
+  const found = Object.keys(models).filter((name) => isSame(models[name]!));
+  return found.join(" or ") || "tiny autoencoder";
+}

@@ -1,0 +1,176 @@
+/**
+ * The variational autoencoder of latent diffusion: what VA-VAE, Stable Diffusion and FLUX encode and decode with.
+ *
+ * Paper: Rombach et al. 2022 (LDM, appendix G). Upstream: CompVis/latent-diffusion at a506df5, hustvl/LightningDiT at
+ * 2725fed (`tokenizer/autoencoder.py`), black-forest-labs/flux at 802fb47 (`modules/autoencoder.py`); no differences.
+ * Keys: `encoder.*`, `quant_conv.*`, `post_quant_conv.*`, `decoder.*`, as upstream.
+ *
+ * N images, H x W pixels, d channels of the latent, h x w its size, C channels of a level.
+ */
+import type { Parameters, Random } from "@aligntok/core";
+import { conv2d, groupNorm, type TensorParameters } from "@aligntok/nn";
+import { add, clipByValue, exp, mul, scalar, split, type Tensor } from "@tensorflow/tfjs-core";
+import {
+  attentionBlock,
+  createShapeList,
+  initConvolutional,
+  middleBlocks,
+  residualBlock,
+  type Shapes,
+} from "../blocks.ts";
+import { applyDecoder, type DecoderConfig, decoderShapes, initDecoder } from "../decoder.ts";
+
+export interface AutoencoderConfig {
+  /** Channels d of the latent. */
+  readonly latent: number;
+  /** Channels of the level of the highest resolution. */
+  readonly channels: number;
+  /** Channels of each level as multiples of `channels`, highest resolution first. */
+  readonly multipliers: readonly number[];
+  /** Residual blocks of a level of the encoder; the decoder has one more. */
+  readonly blocks: number;
+  /** Levels whose blocks are followed by attention, as indices into `multipliers`. @default none */
+  readonly attention?: readonly number[];
+  /** Groups of every normalisation. @default 32 */
+  readonly groups?: number;
+  /** Whether 1x1 convolutions lie between the networks and the latents. @default true */
+  readonly quantConvs?: boolean;
+  /**
+   * What diffusion models multiply latents by, after taking away `shift`.
+   * @default none: statistics of each channel take its place
+   */
+  readonly scale?: number;
+  /** @default 0 */
+  readonly shift?: number;
+}
+
+const f16 = { channels: 128, multipliers: [1, 1, 2, 2, 4], blocks: 2, attention: [4] } as const;
+const f8 = { channels: 128, multipliers: [1, 2, 4, 4], blocks: 2 } as const;
+
+/**
+ * Published autoencoders. `f16d32` and `f16d64` are VA-VAE's, and the plain LDM's ("Vanilla VAE") that it is compared
+ * with. Names and shapes do not tell `sd-vae` from `sdxl-vae`, nor `flux-ae` from `sd3-vae`: only their scales differ.
+ */
+export const autoencoderModels = {
+  f16d32: { ...f16, latent: 32 },
+  f16d64: { ...f16, latent: 64 },
+  "sd-vae": { ...f8, latent: 4, scale: 0.18215 },
+  "sdxl-vae": { ...f8, latent: 4, scale: 0.13025 },
+  "flux-ae": { ...f8, latent: 16, quantConvs: false, scale: 0.3611, shift: 0.1159 },
+  "sd3-vae": { ...f8, latent: 16, quantConvs: false, scale: 1.5305, shift: 0.0609 },
+} as const satisfies Record<string, AutoencoderConfig>;
+
+export type AutoencoderModel = keyof typeof autoencoderModels;
+
+/** Pixels of the image per latent position, along each side. */
+export function autoencoderStride({ multipliers }: AutoencoderConfig): number {
+  return 2 ** (multipliers.length - 1);
+}
+
+function decoderOf({ quantConvs = true, ...config }: AutoencoderConfig): DecoderConfig {
+  return { ...config, postQuantConv: quantConvs };
+}
+
+/**
+ * Name and shape of every weight.
+ *
+ * @throws AlignTokError `bad-input` when the groups do not divide the channels
+ */
+export function autoencoderShapes(config: AutoencoderConfig): Shapes {
+  return { ...encoderShapes(config), ...decoderShapes(decoderOf(config)) };
+}
+
+function encoderShapes(config: AutoencoderConfig): Shapes {
+  const { latent, channels, multipliers, blocks, attention = [], quantConvs = true } = config;
+  const { shapes, layer, conv, residual, attend, middle } = createShapeList();
+  conv("encoder.conv_in", 3, channels, 3);
+  let width = channels;
+  for (const [level, multiplier] of multipliers.entries()) {
+    for (let block = 0; block < blocks; block++) {
+      residual(`encoder.down.${level}.block.${block}`, width, channels * multiplier);
+      width = channels * multiplier;
+      if (attention.includes(level)) attend(`encoder.down.${level}.attn.${block}`, width);
+    }
+    if (level < multipliers.length - 1)
+      conv(`encoder.down.${level}.downsample.conv`, width, width, 3);
+  }
+  middle("encoder.mid", width);
+  layer("encoder.norm_out", [width]);
+  conv("encoder.conv_out", width, 2 * latent, 3);
+  if (quantConvs) conv("quant_conv", 2 * latent, 2 * latent, 1);
+  return shapes;
+}
+
+/** Weights as PyTorch's Conv2d and GroupNorm start. */
+export function initAutoencoder(config: AutoencoderConfig, random: Random): Parameters {
+  return {
+    ...initConvolutional(encoderShapes(config), random),
+    ...initDecoder(decoderOf(config), random),
+  };
+}
+
+/** Mean and logarithm of the variance of each value of the latents, both `(N, d, h, w)`. */
+export interface Posterior {
+  readonly mean: Tensor;
+  /** Clipped to [-30, 20]. */
+  readonly logVariance: Tensor;
+}
+
+/** The distribution of the latents of images `(N, 3, H, W)` in [-1, 1]. */
+export function encodePosterior(
+  config: AutoencoderConfig,
+  params: TensorParameters,
+  images: Tensor,
+): Posterior {
+  return posteriorHead(config, params, encoderBody(config, params, images));
+}
+
+/** All of the encoder but its last convolution, whose weight VA-VAE's adaptive weight is computed on: `(N, C, h, w)`. */
+export function encoderBody(
+  config: AutoencoderConfig,
+  params: TensorParameters,
+  images: Tensor,
+): Tensor {
+  const { multipliers, blocks, attention = [], groups = 32 } = config;
+  let x = conv2d(params, "encoder.conv_in", images, { padding: 1 }); // (N, C, H, W)
+  for (const level of multipliers.keys()) {
+    for (let block = 0; block < blocks; block++) {
+      x = residualBlock(params, `encoder.down.${level}.block.${block}`, x, groups);
+      if (attention.includes(level)) {
+        x = attentionBlock(params, `encoder.down.${level}.attn.${block}`, x, groups);
+      }
+    }
+    if (level < multipliers.length - 1) {
+      const below = { stride: 2, padding: [0, 0, 1, 1] } as const; // zeros at the bottom and right only
+      x = conv2d(params, `encoder.down.${level}.downsample.conv`, x, below); // (N, C, H/2, W/2)
+    }
+  }
+  x = middleBlocks(params, "encoder.mid", x, groups);
+  return groupNorm(params, "encoder.norm_out", x, { groups, silu: true });
+}
+
+/** The encoder's last convolution and the one between it and the latents. */
+export function posteriorHead(
+  { quantConvs = true }: AutoencoderConfig,
+  params: TensorParameters,
+  hidden: Tensor,
+): Posterior {
+  const x = conv2d(params, "encoder.conv_out", hidden, { padding: 1 }); // (N, 2d, h, w)
+  const moments = quantConvs ? conv2d(params, "quant_conv", x) : x;
+  const [mean, logVariance] = split(moments, 2, 1) as [Tensor, Tensor];
+  return { mean, logVariance: clipByValue(logVariance, -30, 20) };
+}
+
+/** `mean + std * noise`, with standard normal noise `(N, d, h, w)`: the latents that training decodes. */
+export function samplePosterior({ mean, logVariance }: Posterior, noise: Tensor): Tensor {
+  return add(mean, mul(exp(mul(logVariance, scalar(0.5))), noise));
+}
+
+/** Latents `(N, d, h, w)`, neither shifted nor scaled, to images `(N, 3, H, W)`, nominally in [-1, 1]. */
+export function applyAutoencoderDecoder(
+  config: AutoencoderConfig,
+  params: TensorParameters,
+  latents: Tensor,
+): Tensor {
+  return applyDecoder(decoderOf(config), params, latents);
+}

@@ -1,0 +1,82 @@
+/**
+ * The terms that VA-VAE and LDM's autoencoders add to those of `losses.ts`.
+ *
+ * Papers: Rombach et al. 2022 (LDM); Yao et al. 2025 (VA-VAE, section 4: the vision foundation loss). Upstream:
+ * hustvl/LightningDiT at 2725fed, `vavae/ldm/modules/losses/contperceptual.py`. Difference: upstream sums over the
+ * values of an image where this takes means. Every term here is upstream's divided by that number of values, so that the
+ * published weights keep their meaning.
+ *
+ * N images, d channels of the latent, T positions, D width of the frozen encoder.
+ */
+import { conv2d, type TensorParameters } from "@aligntok/nn";
+import * as tf from "@tensorflow/tfjs-core";
+import type { Posterior } from "./autoencoder.ts";
+
+/**
+ * Divergence of the latents from a standard normal, of an image, over the number of its values. Published weight: 1e-6.
+ *
+ * @param values of an image: 3 H W
+ */
+export function klLoss({ mean, logVariance }: Posterior, values: number): tf.Tensor {
+  const variance = tf.exp(logVariance);
+  const terms = tf.sub(tf.add(tf.square(mean), variance), tf.add(logVariance, tf.scalar(1)));
+  return tf.div(tf.sum(terms), tf.scalar(2 * values * mean.shape[0]!));
+}
+
+/** Latents `(N, d, h, w)` to the width of the frozen encoder: tokens `(N, T, D)`. Reads `linear_proj.weight` (D, d, 1, 1). */
+export function projectLatents(params: TensorParameters, latents: tf.Tensor): tf.Tensor {
+  const wide = conv2d(params, "linear_proj", latents); // (N, D, h, w)
+  const [n, d, h, w] = wide.shape as [number, number, number, number];
+  return tf.transpose(tf.reshape(wide, [n, d, h * w]), [0, 2, 1]);
+}
+
+export interface VisionLossOptions {
+  /** Cosine of a token and its feature that is near enough, as the distance to 1. @default 0.5 */
+  readonly cosineMargin?: number;
+  /** Difference of two similarities that is small enough. @default 0.25 */
+  readonly distanceMargin?: number;
+}
+
+/** Both parts of the vision foundation loss, which is their sum. */
+export interface VisionLoss {
+  /** mean relu(1 - margin - cos): each token against its feature. */
+  readonly cosine: tf.Tensor;
+  /** mean relu(|difference| - margin): similarities of all pairs of tokens against those of the features. */
+  readonly distance: tf.Tensor;
+}
+
+/**
+ * How far projected latents are from the features of a frozen encoder, both `(N, T, D)`.
+ *
+ * VA-VAE trains with margins of 0 for 115 epochs and ends with the defaults for 15.
+ */
+export function visionLoss(
+  projected: tf.Tensor,
+  features: tf.Tensor,
+  { cosineMargin = 0.5, distanceMargin = 0.25 }: VisionLossOptions = {},
+): VisionLoss {
+  const [z, f] = [unitLength(projected), unitLength(features)];
+  const cosines = tf.sum(tf.mul(z, f), -1); // (N, T)
+  const similarities = (x: tf.Tensor) => tf.matMul(x, x, false, true); // (N, T, T)
+  const differences = tf.abs(tf.sub(similarities(z), similarities(f)));
+  return {
+    cosine: tf.mean(tf.relu(tf.sub(tf.scalar(1 - cosineMargin), cosines))),
+    distance: tf.mean(tf.relu(tf.sub(differences, tf.scalar(distanceMargin)))),
+  };
+}
+
+function unitLength(tokens: tf.Tensor): tf.Tensor {
+  const squares = tf.sum(tf.square(tokens), -1, true);
+  // 1e-24 as in torch.nn.functional.normalize, where the length is at least 1e-12
+  return tf.div(tokens, tf.sqrt(tf.maximum(squares, tf.scalar(1e-24))));
+}
+
+/**
+ * The factor that makes the vision loss's gradient as long as the reconstruction's at `encoder.conv_out.weight`:
+ * `clamp(|reconstruction| / (|vision| + 1e-4), 0, 1e8)`, a scalar. Multiply it by 0.5 in VA-VAE's first 100 epochs, 0.1 later.
+ */
+export function visionWeight(reconstruction: tf.Tensor, vision: tf.Tensor): tf.Tensor {
+  const length = (gradient: tf.Tensor) => tf.sqrt(tf.sum(tf.square(gradient)));
+  const ratio = tf.div(length(reconstruction), tf.add(length(vision), tf.scalar(1e-4)));
+  return tf.minimum(ratio, tf.scalar(1e8));
+}
