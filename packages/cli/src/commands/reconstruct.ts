@@ -3,6 +3,7 @@ import { engineOptions } from "../engine-options.ts";
 import { createPngFolder } from "../png-folder.ts";
 import { formatFigure } from "../progress-printer.ts";
 import { defineAction, type Session, wholeNumber } from "../session.ts";
+import { sayIgnored, tokenizerHelp } from "../tokenizer-option.ts";
 
 interface ReconstructOptions {
   readonly tokenizer: string;
@@ -19,13 +20,13 @@ export function reconstructCommand(): Command {
     .description(
       "Encodes and decodes images with a tokenizer and writes what comes back as PNG files.",
     )
-    .requiredOption("--tokenizer <folder>", "folder with config.json and model.safetensors")
+    .requiredOption("--tokenizer <path>", tokenizerHelp)
     .requiredOption("--images <paths...>", "folder (sub-folders are kept), glob, tar shards, files")
     .requiredOption("--out <folder>", "where the PNG files go, under the names of the images")
     .addOption(
       new Option(
         "--size <pixels>",
-        "short side and centre crop, bicubic as Pillow does it (default: the size it was trained on)",
+        "short side and centre crop, bicubic as Pillow does it (default: the size it was trained on, or 256)",
       ).argParser(wholeNumber(1)),
     )
     .option("--metrics", "compare with the originals: PSNR and SSIM")
@@ -35,7 +36,7 @@ export function reconstructCommand(): Command {
       `
 Examples:
   aligntok reconstruct --tokenizer runs/quickstart/tokenizer --images photos --out reconstructed
-  aligntok reconstruct --tokenizer T --images 'val-{00..49}.tar' --out reconstructed --metrics --json`,
+  aligntok reconstruct --tokenizer vavae-imagenet256-f16d32-dinov2.pt --images 'val-{00..49}.tar' --out out --metrics`,
     );
   return defineAction(command, reconstruct);
 }
@@ -43,7 +44,7 @@ Examples:
 async function reconstruct(options: ReconstructOptions, session: Session): Promise<void> {
   const { signal, onProgress, answer } = session;
   const [
-    { decoderStride, loadTokenizer },
+    { openTokenizer },
     { createImageSource, openImages },
     { computePsnr, computeSsim },
   ] = await Promise.all([
@@ -52,12 +53,12 @@ async function reconstruct(options: ReconstructOptions, session: Session): Promi
     import("@aligntok/eval-fid"),
   ]);
   const dataset = await openImages(options.images);
-  const tokenizer = await loadTokenizer(options.tokenizer, {
+  const tokenizer = await openTokenizer(options.tokenizer, {
     ...engineOptions(session),
     batchSize: options.batch,
   });
-  const { encoder, decoder } = tokenizer.config;
-  const size = options.size ?? (encoder.imageSize / encoder.patchSize) * decoderStride(decoder);
+  sayIgnored(tokenizer, session);
+  const size = options.size ?? tokenizer.imageSize;
   const source = createImageSource(dataset, { batchSize: options.batch, size, shuffle: false });
   const folder = createPngFolder(options.out);
   const scores = { psnr: [] as number[], ssim: [] as number[] };

@@ -4,6 +4,7 @@ import { engineOptions } from "../engine-options.ts";
 import { createImageArchive } from "../image-archive.ts";
 import { createPngFolder } from "../png-folder.ts";
 import { defineAction, realNumber, type Session, wholeNumber, wholeNumbers } from "../session.ts";
+import { sayIgnored, tokenizerHelp } from "../tokenizer-option.ts";
 
 interface SampleCommandOptions {
   readonly model: string;
@@ -32,7 +33,7 @@ export function sampleCommand(): Command {
       "Generates images: a diffusion model makes latents from noise, a tokenizer decodes them.",
     )
     .requiredOption("--model <folder>", "folder with config.json and model.safetensors")
-    .requiredOption("--tokenizer <folder>", "the tokenizer whose latents the model learned")
+    .requiredOption("--tokenizer <path>", `whose latents the model learned: ${tokenizerHelp}`)
     .requiredOption("--out <path>", "a folder for PNG files, or F.npz for ADM's evaluation suite")
     .addOption(
       new Option("--classes <list>", "class indices, taken in turn (default: all)").argParser(
@@ -70,7 +71,7 @@ Examples:
 
 async function sample(options: SampleCommandOptions, session: Session): Promise<void> {
   const { signal, seed, onProgress, answer } = session;
-  const [{ createDenoiser, denormalizeLatents, loadDiffusion, sampleLatents }, { loadTokenizer }] =
+  const [{ createDenoiser, denormalizeLatents, loadDiffusion, sampleLatents }, { openTokenizer }] =
     await Promise.all([import("@aligntok/diffusion"), import("@aligntok/aligntok")]);
   const model = await loadDiffusion(options.model);
   const { inputSize, inChannels, classes: classCount } = model.config;
@@ -81,7 +82,8 @@ async function sample(options: SampleCommandOptions, session: Session): Promise<
       `--classes: expected indices below ${classCount}, got ${options.classes}. see config.json`,
   );
   const labels = Int32Array.from({ length: options.count }, (_, i) => classes[i % classes.length]!);
-  const tokenizer = await loadTokenizer(options.tokenizer, engineOptions(session));
+  const tokenizer = await openTokenizer(options.tokenizer, engineOptions(session));
+  sayIgnored(tokenizer, session);
   const stats = model.stats ?? tokenizer.stats;
 
   const denoiser = createDenoiser(model.config, model.ema ?? model.params, engineOptions(session));

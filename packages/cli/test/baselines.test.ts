@@ -1,0 +1,135 @@
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import {
+  type AutoencoderConfig,
+  createAutoencoder,
+  initAutoencoder,
+  saveAutoencoder,
+} from "@aligntok/aligntok/vae";
+import { writeSafetensors } from "@aligntok/checkpoint";
+import { createRandom, type Images, type NdArray, ndarray, reshape } from "@aligntok/core";
+import {
+  createDenoiser,
+  denormalizeLatents,
+  initLightningDit,
+  lightningDitDefaults,
+  sampleLatents,
+  saveDiffusion,
+} from "@aligntok/diffusion";
+import { encodePng, type Image, readImage, stackImages } from "@aligntok/image";
+import { sharedData } from "@aligntok/testing";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { aligntok } from "./command-line.ts";
+
+const taef2 = sharedData("taef2");
+const photograph = sharedData("kodak", "20.png");
+const expectedFile = sharedData("fixtures", "expected_values.json");
+const hasData = taef2 && photograph && expectedFile;
+if (!hasData) console.warn("skipped: TAEF2 or Kodak's photographs (../shared/data) are absent");
+
+const size = 16;
+const config: AutoencoderConfig = {
+  ...{ latent: 4, channels: 32, multipliers: [1, 2], blocks: 1, scale: 0.5, shift: 0.1 },
+};
+const parameters = initAutoencoder(config, createRandom(0, "autoencoder"));
+
+let folder = "";
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "aligntok-baselines-"));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+function square({ data, shape }: Image, [top, left]: readonly number[], side: number): Image {
+  const [, width = 0] = shape;
+  const rows = Array.from({ length: side }, (_, y) => {
+    const start = ((top! + y) * width + left!) * 3;
+    return Array.from(data.subarray(start, start + side * 3));
+  });
+  return ndarray(Uint8Array.from(rows.flat()), [side, side, 3], "uint8");
+}
+
+function largestDifference(a: Images, b: Images): number {
+  expect(a.shape).toEqual(b.shape);
+  return a.data.reduce((most, x, i) => Math.max(most, Math.abs(x - b.data[i]!)), 0);
+}
+
+test.skipIf(!hasData)("reconstruct with TAEF2 has the PSNR of an independent run", async () => {
+  const path = join(folder, "kodim20.png");
+  await writeFile(path, await encodePng(square(await readImage(photograph!), [128, 128], 256)));
+  const { status, stdout } = await aligntok([
+    ...["reconstruct", "--tokenizer", taef2!, "--images", path],
+    ...["--out", join(folder, "kodak"), "--metrics", "--json"],
+  ]);
+  expect(status).toBe(0);
+  const report = JSON.parse(stdout);
+  expect(report).toMatchObject({ images: 1, size: 256 });
+  const expected = JSON.parse(await readFile(expectedFile!, "utf8"));
+  const { kodim20 } = expected.taef2_kodak_psnr_crop_128_384_rounded_uint8;
+  expect(Math.abs(report.psnr - kodim20)).toBeLessThan(0.05);
+});
+
+test("reconstruct takes a Lightning checkpoint and says what it leaves out", async () => {
+  const checkpoint: Record<string, NdArray> = Object.fromEntries(
+    Object.entries(parameters).map(([name, array]) => [`state_dict.${name}`, array]),
+  );
+  const file = join(folder, "lightning.safetensors");
+  await writeSafetensors(file, {
+    ...checkpoint,
+    "state_dict.loss.logvar": ndarray(Float32Array.of(0), []),
+    "state_dict.linear_proj.weight": ndarray(Float32Array.of(0, 0, 0, 0), [1, 4, 1, 1]),
+  });
+  const random = createRandom(0, "photo");
+  const photo = ndarray(
+    Uint8Array.from({ length: size * size * 3 }, () => random.integer(256)),
+    [size, size, 3],
+    "uint8",
+  );
+  const path = join(folder, "photo.png");
+  await writeFile(path, await encodePng(photo));
+  const out = join(folder, "reconstructed");
+  const { status, stderr } = await aligntok([
+    ...["reconstruct", "--tokenizer", file, "--images", path, "--size", String(size)],
+    ...["--out", out],
+  ]);
+  expect(status).toBe(0);
+  expect(stderr).toMatch(/autoencoder: left out 2 tensors of the file \(state_dict\./);
+  const tokenizer = createAutoencoder({ config, parameters });
+  const wanted = await tokenizer.decode(
+    await tokenizer.encode(reshape(photo, [1, ...photo.shape])),
+  );
+  tokenizer.dispose();
+  const names = await readdir(out, { recursive: true });
+  const written = await readImage(join(out, names.find((name) => name.endsWith(".png"))!));
+  expect(largestDifference(stackImages([written]), wanted)).toBeLessThanOrEqual(1);
+});
+
+test("sample decodes by the scale and shift of the autoencoder", async () => {
+  const dit = {
+    ...lightningDitDefaults,
+    ...{ inputSize: 4, inChannels: 4, classes: 2, depth: 1, width: 16, heads: 2, patchSize: 1 },
+  };
+  const params = initLightningDit(dit, createRandom(0, "dit"));
+  const [model, tokenizerFolder] = [join(folder, "model"), join(folder, "tokenizer")];
+  await saveDiffusion(model, { config: dit, params });
+  await saveAutoencoder(tokenizerFolder, { config, parameters });
+  const out = join(folder, "samples");
+  const { status } = await aligntok([
+    ...["sample", "--model", model, "--tokenizer", tokenizerFolder, "--out", out],
+    ...["--count", "2", "--steps", "2", "--seed", "3"],
+  ]);
+  expect(status).toBe(0);
+  const denoiser = createDenoiser(dit, params);
+  const latents = await sampleLatents(denoiser, {
+    ...{ labels: [0, 1], latentShape: [4, 4, 4], points: 3, seed: 3 },
+  });
+  denoiser.dispose();
+  const tokenizer = createAutoencoder({ config, parameters });
+  const wanted = await tokenizer.decode(denormalizeLatents(latents, tokenizer.stats!));
+  const raw = await tokenizer.decode(latents);
+  tokenizer.dispose();
+  const names = (await readdir(out)).sort();
+  const images = stackImages(await Promise.all(names.map((name) => readImage(join(out, name)))));
+  expect(largestDifference(images, wanted)).toBeLessThanOrEqual(1);
+  expect(largestDifference(images, raw)).toBeGreaterThan(1);
+});
