@@ -1,13 +1,29 @@
-/** What every command with `--tokenizer` says about it. */
+/** The option `--tokenizer`, the same for every command. */
 import type { OpenedTokenizer } from "@aligntok/aligntok";
 import { listSome } from "@aligntok/core";
+import { Option } from "commander";
+import { engineOptions } from "./engine-options.ts";
 import type { Session } from "./session.ts";
 
-export const tokenizerHelp =
-  "a tokenizer's folder, or a file or folder of a VA-VAE, SD-VAE, FLUX or TAESD autoencoder";
+export function tokenizerOption(): Option {
+  return new Option(
+    "--tokenizer <path>",
+    "a tokenizer's folder, or a file or folder of a VA-VAE, Stable Diffusion, FLUX or TAESD autoencoder",
+  ).makeOptionMandatory();
+}
 
-/** Tensors of the file that are no part of the tokenizer. */
-export function sayIgnored({ model, ignored }: OpenedTokenizer, { log }: Session): void {
-  if (ignored.length === 0) return;
-  log.info(`${model}: left out ${ignored.length} tensors of the file (${listSome(ignored, 3)})`);
+/** Opens it, and says which tensors of the file are no part of it. */
+export async function openTokenizerOption(
+  { tokenizer: path, batch }: { readonly tokenizer: string; readonly batch: number },
+  session: Session,
+): Promise<OpenedTokenizer> {
+  const { openTokenizer } = await import("@aligntok/aligntok");
+  const tokenizer = await openTokenizer(path, { ...engineOptions(session), batchSize: batch });
+  const { model, ignored } = tokenizer;
+  if (ignored.length > 0) {
+    session.log.info(
+      `${model}: left out ${ignored.length} tensors of the file (${listSome(ignored, 3)})`,
+    );
+  }
+  return tokenizer;
 }

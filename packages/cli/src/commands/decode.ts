@@ -1,9 +1,9 @@
 import { check } from "@aligntok/core";
 import { Command, Option } from "commander";
-import { engineOptions } from "../engine-options.ts";
 import { createPngFolder } from "../png-folder.ts";
 import { openRowFile } from "../row-file.ts";
 import { defineAction, type Session, wholeNumber } from "../session.ts";
+import { openTokenizerOption, tokenizerOption } from "../tokenizer-option.ts";
 
 interface DecodeOptions {
   readonly tokenizer: string;
@@ -16,7 +16,7 @@ export function decodeCommand(): Command {
   const command = new Command("decode")
     .summary("latents of a tokenizer back to images")
     .description("Decodes latents with a tokenizer and writes PNG files.")
-    .requiredOption("--tokenizer <folder>", "folder with config.json and model.safetensors")
+    .addOption(tokenizerOption())
     .requiredOption(
       "--latents <path>",
       "F.safetensors of encode, or a folder of LightningDiT's shards; not normalised",
@@ -37,7 +37,6 @@ Examples:
 
 async function decode(options: DecodeOptions, session: Session): Promise<void> {
   const { signal, onProgress, answer } = session;
-  const { loadTokenizer } = await import("@aligntok/aligntok");
   const latents = await openRowFile(options.latents);
   const [total = 0] = latents.shape;
   check(
@@ -45,10 +44,7 @@ async function decode(options: DecodeOptions, session: Session): Promise<void> {
     () =>
       `${latents.path}: expected latents [N,d,h,w], got rows of shape [${latents.shape.slice(1)}]. make them with aligntok encode`,
   );
-  const tokenizer = await loadTokenizer(options.tokenizer, {
-    ...engineOptions(session),
-    batchSize: options.batch,
-  });
+  const tokenizer = await openTokenizerOption(options, session);
   const folder = createPngFolder(options.out);
   let done = 0;
   let size: readonly number[] = [];

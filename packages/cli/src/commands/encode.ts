@@ -2,9 +2,9 @@ import { resolve } from "node:path";
 import { AlignTokError } from "@aligntok/core";
 import type { CountingImageSource, ImageDataset } from "@aligntok/data-laion";
 import { Command, Option } from "commander";
-import { engineOptions } from "../engine-options.ts";
 import { identityOf, type RowStream, writeResumableArray } from "../resumable-array.ts";
 import { defineAction, type Session, wholeNumber } from "../session.ts";
+import { openTokenizerOption, tokenizerOption } from "../tokenizer-option.ts";
 
 interface EncodeOptions {
   readonly tokenizer: string;
@@ -21,7 +21,7 @@ export function encodeCommand(): Command {
   const command = new Command("encode")
     .summary("images to the latents of a tokenizer")
     .description("Encodes images with a tokenizer and writes their latents to a file.")
-    .requiredOption("--tokenizer <folder>", "folder with config.json and model.safetensors")
+    .addOption(tokenizerOption())
     .requiredOption(
       "--images <paths...>",
       "folder (sub-folders are classes), glob, tar shards, zip, Parquet, files",
@@ -30,7 +30,7 @@ export function encodeCommand(): Command {
     .addOption(
       new Option(
         "--size <pixels>",
-        "side of the square images (default: the size it was trained on)",
+        "side of the square images (default: the size it was trained on, or 256)",
       ).argParser(wholeNumber(1)),
     )
     .addOption(
@@ -75,20 +75,14 @@ async function encode(options: EncodeOptions, session: Session): Promise<void> {
       `--out ${options.out}: expected a name that ends in .safetensors. rename the output`,
     );
   }
-  const [{ decoderStride, loadTokenizer }, { createImageSource, openImages }, { permuteLatents }] =
-    await Promise.all([
-      import("@aligntok/aligntok"),
-      import("@aligntok/data-laion"),
-      import("@aligntok/diffusion"),
-    ]);
+  const [{ createImageSource, openImages }, { permuteLatents }] = await Promise.all([
+    import("@aligntok/data-laion"),
+    import("@aligntok/diffusion"),
+  ]);
   const dataset = await openImages(options.images);
-  const tokenizer = await loadTokenizer(options.tokenizer, {
-    ...engineOptions(session),
-    batchSize: options.batch,
-  });
-  const { encoder, decoder } = tokenizer.config;
+  const tokenizer = await openTokenizerOption(options, session);
   const { crop, onError, batch: batchSize } = options;
-  const size = options.size ?? (encoder.imageSize / encoder.patchSize) * decoderStride(decoder);
+  const size = options.size ?? tokenizer.imageSize;
 
   const rowsFrom = (position: number): RowStream => {
     if (position === dataset.length) return nothingLeft;

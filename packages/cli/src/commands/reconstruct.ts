@@ -1,9 +1,8 @@
 import { Command, Option } from "commander";
-import { engineOptions } from "../engine-options.ts";
 import { createPngFolder } from "../png-folder.ts";
 import { formatFigure } from "../progress-printer.ts";
 import { defineAction, type Session, wholeNumber } from "../session.ts";
-import { sayIgnored, tokenizerHelp } from "../tokenizer-option.ts";
+import { openTokenizerOption, tokenizerOption } from "../tokenizer-option.ts";
 
 interface ReconstructOptions {
   readonly tokenizer: string;
@@ -20,7 +19,7 @@ export function reconstructCommand(): Command {
     .description(
       "Encodes and decodes images with a tokenizer and writes what comes back as PNG files.",
     )
-    .requiredOption("--tokenizer <path>", tokenizerHelp)
+    .addOption(tokenizerOption())
     .requiredOption("--images <paths...>", "folder (sub-folders are kept), glob, tar shards, files")
     .requiredOption("--out <folder>", "where the PNG files go, under the names of the images")
     .addOption(
@@ -43,21 +42,12 @@ Examples:
 
 async function reconstruct(options: ReconstructOptions, session: Session): Promise<void> {
   const { signal, onProgress, answer } = session;
-  const [
-    { openTokenizer },
-    { createImageSource, openImages },
-    { computePsnr, computeSsim },
-  ] = await Promise.all([
-    import("@aligntok/aligntok"),
+  const [{ createImageSource, openImages }, { computePsnr, computeSsim }] = await Promise.all([
     import("@aligntok/data-laion"),
     import("@aligntok/eval-fid"),
   ]);
   const dataset = await openImages(options.images);
-  const tokenizer = await openTokenizer(options.tokenizer, {
-    ...engineOptions(session),
-    batchSize: options.batch,
-  });
-  sayIgnored(tokenizer, session);
+  const tokenizer = await openTokenizerOption(options, session);
   const size = options.size ?? tokenizer.imageSize;
   const source = createImageSource(dataset, { batchSize: options.batch, size, shuffle: false });
   const folder = createPngFolder(options.out);

@@ -4,7 +4,7 @@ import { engineOptions } from "../engine-options.ts";
 import { createImageArchive } from "../image-archive.ts";
 import { createPngFolder } from "../png-folder.ts";
 import { defineAction, realNumber, type Session, wholeNumber, wholeNumbers } from "../session.ts";
-import { sayIgnored, tokenizerHelp } from "../tokenizer-option.ts";
+import { openTokenizerOption, tokenizerOption } from "../tokenizer-option.ts";
 
 interface SampleCommandOptions {
   readonly model: string;
@@ -33,7 +33,7 @@ export function sampleCommand(): Command {
       "Generates images: a diffusion model makes latents from noise, a tokenizer decodes them.",
     )
     .requiredOption("--model <folder>", "folder with config.json and model.safetensors")
-    .requiredOption("--tokenizer <path>", `whose latents the model learned: ${tokenizerHelp}`)
+    .addOption(tokenizerOption())
     .requiredOption("--out <path>", "a folder for PNG files, or F.npz for ADM's evaluation suite")
     .addOption(
       new Option("--classes <list>", "class indices, taken in turn (default: all)").argParser(
@@ -71,8 +71,9 @@ Examples:
 
 async function sample(options: SampleCommandOptions, session: Session): Promise<void> {
   const { signal, seed, onProgress, answer } = session;
-  const [{ createDenoiser, denormalizeLatents, loadDiffusion, sampleLatents }, { openTokenizer }] =
-    await Promise.all([import("@aligntok/diffusion"), import("@aligntok/aligntok")]);
+  const { createDenoiser, denormalizeLatents, loadDiffusion, sampleLatents } = await import(
+    "@aligntok/diffusion"
+  );
   const model = await loadDiffusion(options.model);
   const { inputSize, inChannels, classes: classCount } = model.config;
   const classes = options.classes ?? Array.from({ length: classCount }, (_, i) => i);
@@ -82,8 +83,7 @@ async function sample(options: SampleCommandOptions, session: Session): Promise<
       `--classes: expected indices below ${classCount}, got ${options.classes}. see config.json`,
   );
   const labels = Int32Array.from({ length: options.count }, (_, i) => classes[i % classes.length]!);
-  const tokenizer = await openTokenizer(options.tokenizer, engineOptions(session));
-  sayIgnored(tokenizer, session);
+  const tokenizer = await openTokenizerOption(options, session);
   const stats = model.stats ?? tokenizer.stats;
 
   const denoiser = createDenoiser(model.config, model.ema ?? model.params, engineOptions(session));
