@@ -1,7 +1,7 @@
 /** Several images in one array: batches for models, sheets for people. */
 
 import { check, type Images, reshape, rows, zeros } from "@aligntok/core";
-import { checkCount, type Image, sizeOfImage } from "./image.ts";
+import { checkCount, checkPixels, type Image, mostPixels, sizeOfImage } from "./image.ts";
 
 /** Copies images of one size into a batch `(N, H, W, 3)`. */
 export function stackImages(images: readonly Image[]): Images {
@@ -28,6 +28,8 @@ export interface ContactSheetOptions {
   readonly gap?: number;
   /** Red, green and blue of the gaps, 0 to 255. @default [255, 255, 255] */
   readonly background?: readonly [number, number, number];
+  /** Larger sheets are refused before any memory is taken. @default 178956970, as for decoding */
+  readonly maxPixels?: number;
 }
 
 /**
@@ -35,10 +37,11 @@ export interface ContactSheetOptions {
  * one stands in the middle of its cell.
  *
  * @param images A batch `(N, H, W, 3)`, or images of any sizes.
+ * @throws AlignTokError `bad-input` without images, for columns or gaps that are not whole, and above `maxPixels`
  */
 export function contactSheet(
   images: Images | readonly Image[],
-  { columns, gap = 2, background = [255, 255, 255] }: ContactSheetOptions,
+  { columns, gap = 2, background = [255, 255, 255], maxPixels = mostPixels }: ContactSheetOptions,
 ): Image {
   const list = "shape" in images ? unstack(images) : images;
   check(list.length > 0, "contactSheet: expected at least one image, got none");
@@ -48,11 +51,12 @@ export function contactSheet(
     () => `contactSheet gap: expected a whole number of at least 0, got ${gap}`,
   );
   const sizes = list.map((image) => sizeOfImage(image, "contactSheet"));
-  const cellHeight = Math.max(...sizes.map(({ height }) => height));
-  const cellWidth = Math.max(...sizes.map(({ width }) => width));
+  const cellHeight = sizes.reduce((most, { height }) => Math.max(most, height), 0);
+  const cellWidth = sizes.reduce((most, { width }) => Math.max(most, width), 0);
   const shown = Math.min(columns, list.length);
   const height = Math.ceil(list.length / columns) * (cellHeight + gap) + gap;
   const width = shown * (cellWidth + gap) + gap;
+  checkPixels({ height, width }, { name: "contactSheet", maxPixels });
   const sheet = zeros([height, width, 3], "uint8");
   for (let i = 0; i < sheet.data.length; i++) sheet.data[i] = background[i % 3]!;
 

@@ -25,6 +25,39 @@ export function cmykToRgb(inks: Uint8Array, channels: number): Uint8Array {
   return rgb;
 }
 
+interface Row {
+  readonly from: number;
+  readonly length: number;
+  /** The last one is alpha. */
+  readonly channels: number;
+}
+
+/** Multiplies the colours of a row by its alpha, in place: Pillow's modes `RGBa` and `La`. */
+export function premultiply(
+  pixels: Uint8Array | Float64Array,
+  { from, length, channels }: Row,
+): void {
+  for (let at = from; at < from + length; at += channels) {
+    const last = at + channels - 1;
+    const alpha = pixels[last]!;
+    if (alpha === 255) continue;
+    for (let i = at; i < last; i++) pixels[i] = divide255(pixels[i]! * alpha);
+  }
+}
+
+/** The inverse of `premultiply`, rounded down as in Pillow. */
+export function unpremultiply(
+  pixels: Uint8Array | Float64Array,
+  { from, length, channels }: Row,
+): void {
+  for (let at = from; at < from + length; at += channels) {
+    const last = at + channels - 1;
+    const alpha = pixels[last]!;
+    if (alpha === 0 || alpha === 255) continue;
+    for (let i = at; i < last; i++) pixels[i] = Math.min(255, ((255 * pixels[i]!) / alpha) | 0);
+  }
+}
+
 /** `round(x / 255)` for 0 <= x <= 65025, in whole numbers. */
 function divide255(x: number): number {
   const biased = x + 128;

@@ -3,9 +3,9 @@
 import type { ResizeFilter } from "./filters.ts";
 import { checkCount, type Image, roundHalfEven, sizeOfImage } from "./image.ts";
 import { resize, resizeWindow } from "./resize.ts";
-import { type ImageSize, transformImage } from "./transform.ts";
+import { type ImageSize, type TransformOptions, transformImage } from "./transform.ts";
 
-export interface ResizeShortSideOptions {
+export interface ResizeShortSideOptions extends TransformOptions {
   /** @default "bicubic" */
   readonly filter?: ResizeFilter;
 }
@@ -17,9 +17,9 @@ export interface ResizeShortSideOptions {
 export function resizeShortSide(
   image: Image,
   size: number,
-  { filter = "bicubic" }: ResizeShortSideOptions = {},
+  { filter = "bicubic", ...options }: ResizeShortSideOptions = {},
 ): Image {
-  return transformImage(image, { resize: size, filter });
+  return transformImage(image, { resize: size, filter }, options);
 }
 
 /**

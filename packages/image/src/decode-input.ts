@@ -14,8 +14,8 @@ export interface DecodeTask {
 
 /** The result has memory of its own. */
 export async function decodeTask({ name, from, transform, maxPixels }: DecodeTask): Promise<Image> {
-  if ("dtype" in from) return transformImage(from, transform);
+  const limit = maxPixels === undefined ? {} : { maxPixels };
+  if ("dtype" in from) return transformImage(from, transform, limit);
   const bytes = "path" in from ? await readBytes(from.path) : from.bytes;
-  const image = await decodeImage(bytes, { name, ...(maxPixels !== undefined && { maxPixels }) });
-  return transformImage(image, transform);
+  return transformImage(await decodeImage(bytes, { name, ...limit }), transform, limit);
 }

@@ -43,7 +43,7 @@ export interface DecodeStreamOptions {
   readonly onError?: "raise" | "skip";
   /** Told of each image that was left out, in order. */
   readonly onSkip?: (skipped: SkippedImage) => void;
-  /** @default as `decodeImage` */
+  /** Of a file, and of what the transform makes of it. @default as `decodeImage` */
   readonly maxPixels?: number;
   readonly signal?: AbortSignal;
 }

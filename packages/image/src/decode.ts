@@ -11,7 +11,7 @@ import { AlignTokError, ndarray } from "@aligntok/core";
 import sharp, { type Metadata, type SharpOptions } from "sharp";
 import { decodeBmp, isBmp } from "./bmp.ts";
 import { cmykToRgb, overWhite } from "./colour.ts";
-import { checkPixels, type Image } from "./image.ts";
+import { checkPixels, type Image, mostPixels } from "./image.ts";
 import { decodePnm, isPnm } from "./pnm.ts";
 
 const formats: readonly string[] = ["jpeg", "png", "webp", "gif", "tiff", "heif"];
@@ -39,7 +39,7 @@ export interface DecodeOptions {
  */
 export async function decodeImage(
   bytes: Uint8Array,
-  { name = "image", maxPixels = 178_956_970 }: DecodeOptions = {},
+  { name = "image", maxPixels = mostPixels }: DecodeOptions = {},
 ): Promise<Image> {
   if (isBmp(bytes)) return decodeBmp(bytes, { name, maxPixels });
   if (isPnm(bytes)) return decodePnm(bytes, { name, maxPixels });

@@ -15,6 +15,11 @@ export {
 } from "./decode-stream.ts";
 export { encodeJpeg, encodePng, type JpegOptions } from "./encode.ts";
 export type { ResizeFilter } from "./filters.ts";
-export type { Image } from "./image.ts";
-export { type ResizeOptions, resize } from "./resize.ts";
-export { type ImageSize, type ImageTransform, transformImage } from "./transform.ts";
+export type { Image, PixelType } from "./image.ts";
+export { type Box, type ResizeOptions, resize } from "./resize.ts";
+export {
+  type ImageSize,
+  type ImageTransform,
+  type TransformOptions,
+  transformImage,
+} from "./transform.ts";

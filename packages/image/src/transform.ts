@@ -6,7 +6,14 @@
 
 import { ndarray } from "@aligntok/core";
 import type { ResizeFilter } from "./filters.ts";
-import { checkCount, type Image, roundHalfEven, sizeOfImage } from "./image.ts";
+import {
+  checkCount,
+  checkPixels,
+  type Image,
+  mostPixels,
+  roundHalfEven,
+  sizeOfImage,
+} from "./image.ts";
 import { resizeWindow, type Window } from "./resize.ts";
 
 /** Height and width in pixels. */
@@ -28,17 +35,31 @@ export interface ImageTransform {
   readonly crop?: number | ImageSize;
 }
 
+export interface TransformOptions {
+  /**
+   * Larger results are refused before any memory is taken: the long side of a thin image may become any length.
+   * @default 178956970, as for decoding
+   */
+  readonly maxPixels?: number;
+}
+
 /**
  * Resizes, then takes the middle: equal in every bit to torchvision's transforms on Pillow images. Only the pixels
  * that the crop keeps are computed.
  *
- * @throws AlignTokError `bad-input` for sizes that are not whole and positive, and for unknown filters
+ * @throws AlignTokError `bad-input` for sizes that are not whole and positive or more than `maxPixels`, and for
+ * unknown filters
  */
-export function transformImage(image: Image, transform: ImageTransform): Image {
+export function transformImage(
+  image: Image,
+  transform: ImageTransform,
+  { maxPixels = mostPixels }: TransformOptions = {},
+): Image {
   const { filter = "bicubic" } = transform;
   const own = sizeOfImage(image, "transformImage");
   const resized = resizedSize(own, transform.resize);
   const crop = transform.crop === undefined ? resized : bothSides(transform.crop, "crop");
+  checkPixels(crop, { name: "transformImage", maxPixels });
   const rows = middle(resized.height, crop.height);
   const columns = middle(resized.width, crop.width);
   const window: Window = {
@@ -47,7 +68,7 @@ export function transformImage(image: Image, transform: ImageTransform): Image {
     height: rows.count,
     width: columns.count,
   };
-  const result = resizeWindow(image, { ...resized, filter }, window);
+  const result = resizeWindow(image, { ...resized, filter, maxPixels }, window);
   if (rows.count === crop.height && columns.count === crop.width) return result;
   return onBlack(result, crop, rows.before, columns.before);
 }

@@ -62,6 +62,16 @@ describe("contactSheet", () => {
     expect(contactSheet([filled(4, 4, 0)], { columns: 8 }).shape).toEqual([8, 8, 3]);
   });
 
+  test("refuses sheets that are too large, before it makes any", () => {
+    const long = [filled(1, 20_000, 0), filled(20_000, 1, 0)];
+    expect(() => contactSheet(long, { columns: 2, gap: 0 })).toThrow(
+      "contactSheet: expected at most 178956970 pixels, got 40000 x 20000",
+    );
+    const small = [filled(2, 2, 0)];
+    expect(() => contactSheet(small, { columns: 1, gap: 1, maxPixels: 15 })).toThrow("4 x 4");
+    contactSheet(small, { columns: 1, gap: 1, maxPixels: 16 });
+  });
+
   test("refuses none, and bad options", () => {
     expect(() => contactSheet([], { columns: 2 })).toThrow("at least one image");
     expect(() => contactSheet(zeros([0, 4, 4, 3], "uint8"), { columns: 2 })).toThrow(

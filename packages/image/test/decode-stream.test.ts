@@ -144,6 +144,9 @@ describe.each(modes)("decodeImages with %j", (mode) => {
   test("maxPixels holds", async () => {
     const error = await failure(all(decodeImages([bytes], { ...mode, maxPixels: 116 })));
     expect(AlignTokError.isInstance(error) && error.code).toBe("bad-input");
+    const transform = { resize: 20 };
+    const grown = await failure(all(decodeImages([bytes], { ...mode, transform, maxPixels: 117 })));
+    expect(grown).toMatchObject({ message: expect.stringContaining("at most 117 pixels") });
   });
 });
 

@@ -139,11 +139,11 @@ describe("resize", () => {
 
   test("weights sum to one within their precision", () => {
     for (const filter of ["box", "bilinear", "hamming", "bicubic", "lanczos"] as const) {
-      const line = { inputSize: 97, outputSize: 13, from: 0, to: 13 };
+      const line = { inputSize: 97, outputSize: 13, start: 0, end: 97, from: 0, to: 13 };
       const { weights, stride } = computeTaps(filter, line);
       for (let i = 0; i < 13; i++) {
         const sum = weights.subarray(i * stride, (i + 1) * stride).reduce((a, b) => a + b);
-        expect(Math.abs(sum / 2 ** 22 - 1)).toBeLessThan(1e-5);
+        expect(Math.abs(sum - 1)).toBeLessThan(1e-12);
       }
     }
   });
@@ -156,10 +156,43 @@ describe("resize", () => {
     expect(() => resize(coordinates(4, 4), options)).toThrow(message);
   });
 
+  test("refuses results that are too large, before it makes any", () => {
+    const thin = zeros([100_000, 1, 3], "uint8");
+    const message = "expected at most 178956970 pixels, got 256 x 25600000";
+    expect(() => resizeShortSide(thin, 256)).toThrow(`transformImage: ${message}`);
+    expect(() => resize(thin, { width: 256, height: 25_600_000 })).toThrow(`resize: ${message}`);
+    expect(transformImage(thin, { resize: 256, crop: 4 }).shape).toEqual([4, 4, 3]);
+    const limit = { maxPixels: 11 };
+    expect(() => transformImage(coordinates(4, 4), { crop: 4 }, limit)).toThrow("most 11 pixels");
+    expect(() => resize(thin, { width: 3, height: 4, ...limit })).toThrow("most 11 pixels");
+    expect(resize(thin, { width: 11, height: 1, ...limit }).shape).toEqual([1, 11, 3]);
+  });
+
+  test("refuses lines whose weights would fill the memory", () => {
+    const line = zeros([1, 20_000_000, 1], "uint8");
+    expect(() => resize(line, { width: 224, height: 224 })).toThrow(
+      "resize: expected at most 67108864 weights, got 224 times 357145",
+    );
+  });
+
+  const box = { left: 0, top: 0, right: 4, bottom: 4 };
+  test.each([
+    [{ ...box, left: -1 }, "left -1, right 4, top 0, bottom 4"],
+    [
+      { ...box, right: 4.5 },
+      "0 <= left < right <= 4 and 0 <= top < bottom <= 5, got left 0, right 4.5",
+    ],
+    [{ ...box, top: 4 }, "top 4, bottom 4"],
+    [{ ...box, bottom: Number.NaN }, "bottom NaN"],
+  ])("refuses box %j", (wrong, message) => {
+    const image = coordinates(5, 4);
+    expect(() => resize(image, { width: 2, height: 2, box: wrong })).toThrow(message);
+  });
+
   test("refuses what is no image", () => {
-    const gray = zeros([4, 4, 1], "uint8");
-    expect(() => resize(gray, { width: 2, height: 2 })).toThrow("got [4,4,1] of uint8");
-    const float = zeros([4, 4, 3]) as unknown as Image;
+    const gray = zeros([4, 4], "uint8");
+    expect(() => resize(gray, { width: 2, height: 2 })).toThrow("got [4,4] of uint8");
+    const float = zeros([4, 4, 3], "float64") as unknown as Image;
     expect(() => resize(float, { width: 2, height: 2 })).toThrow(AlignTokError);
   });
 });
