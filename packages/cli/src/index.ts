@@ -1,5 +1,6 @@
 export type { ReportCell, ReportFigure, ReportGallery, ReportTable } from "./report/blocks.ts";
 export type { ReportChart, ReportSeries } from "./report/chart.ts";
+export type { ReportFact, ReportSummary } from "./report/page.ts";
 export { paperStages } from "./report/paper.ts";
 export { computePcaMaps } from "./report/pca.ts";
-export { type ReportData, type ReportFact, renderReport } from "./report/report.ts";
+export { type ReportData, renderReport } from "./report/report.ts";

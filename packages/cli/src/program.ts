@@ -3,6 +3,7 @@ import { benchCommand } from "./commands/bench.ts";
 import { decodeCommand } from "./commands/decode.ts";
 import { doctorCommand } from "./commands/doctor.ts";
 import { encodeCommand } from "./commands/encode.ts";
+import { evalCommand } from "./commands/eval.ts";
 import { featuresCommand } from "./commands/features.ts";
 import { quickstartCommand } from "./commands/quickstart.ts";
 import { reconstructCommand } from "./commands/reconstruct.ts";
@@ -31,6 +32,7 @@ export function createProgram(): Command {
     .addCommand(decodeCommand())
     .addCommand(reconstructCommand())
     .addCommand(sampleCommand())
+    .addCommand(evalCommand())
     .addCommand(weightsCommand())
     .addCommand(doctorCommand())
     .addCommand(benchCommand())

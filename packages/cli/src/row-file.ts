@@ -79,7 +79,14 @@ async function openPart(path: string): Promise<Part> {
   const array = name === undefined ? undefined : others[name];
   const known = name === "latents" || name === "features";
   const rank = array?.shape.length ?? 0;
-  if (!array || (!known && names.length > 1) || rank < 2 || rank > 4 || sizeOf(array.shape) === 0) {
+  const most = name === "features" ? 3 : 4; // features of several layers are no rows of one kind
+  if (
+    !array ||
+    (!known && names.length > 1) ||
+    rank < 2 ||
+    rank > most ||
+    sizeOf(array.shape) === 0
+  ) {
     const got = Object.entries(tensors).map(([key, { shape }]) => `${key} [${shape}]`);
     throw new AlignTokError(
       "bad-input",

@@ -156,3 +156,8 @@ export function realNumber(least: number, exclusive = false): (text: string) => 
 export function wholeNumbers(text: string): readonly number[] {
   return text.split(",").map(wholeNumber(0));
 }
+
+/** Parser of `0.01,0.1`: numbers above 0. */
+export function realNumbers(text: string): readonly number[] {
+  return text.split(",").map(realNumber(0, true));
+}

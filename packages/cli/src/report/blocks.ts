@@ -39,12 +39,16 @@ export interface ReportTable {
   readonly context?: { readonly heading: string; readonly rows: ReportTable["rows"] };
 }
 
+export function renderPictures(pictures: ReportFigure | ReportGallery): string {
+  return "png" in pictures ? renderFigure(pictures) : renderGallery(pictures);
+}
+
 export function renderFigure(figure: ReportFigure): string {
   const alt = figure.title ?? figure.caption ?? "";
   return `<figure>${heading(figure.title)}<img src="${pngAddress(figure.png)}" width="${figure.width}" height="${figure.height}" alt="${escapeHtml(alt)}">${caption(figure.caption)}</figure>`;
 }
 
-export function renderGallery(gallery: ReportGallery): string {
+function renderGallery(gallery: ReportGallery): string {
   const { columns = [], groups, pixels = false } = gallery;
   const across = groups.reduce(
     (most, { rows }) => rows.reduce((m, { pngs }) => Math.max(m, pngs.length), most),

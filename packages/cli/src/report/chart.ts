@@ -5,7 +5,7 @@
 import { formatFigure } from "../progress-printer.ts";
 import { anchor, escapeHtml } from "./html.ts";
 
-/** One line of a chart: `[step, value]` in ascending order of step. */
+/** One line of a chart: `[x, value]` in ascending order of x. */
 export interface ReportSeries {
   readonly name: string;
   readonly points: readonly (readonly [number, number])[];
@@ -16,6 +16,8 @@ export interface ReportChart {
   readonly caption?: string;
   /** Unit of the values, such as `dB`; shown at the top of the axis. */
   readonly unit?: string;
+  /** What the horizontal axis counts. @default "step" */
+  readonly axis?: string;
   /** At most four, in the order in which colours are given out. */
   readonly series: readonly ReportSeries[];
 }
@@ -27,6 +29,7 @@ const mostPoints = 300; // per drawn line; more would only grow the file
 
 /** A figure: title, legend with last values, axes and one line a series. */
 export function renderChart(chart: ReportChart): string {
+  const { axis: across = "step" } = chart;
   const series = chart.series
     .map(({ name, points }) => {
       const finite = points.filter(([step, value]) => Number.isFinite(step + value));
@@ -68,7 +71,7 @@ export function renderChart(chart: ReportChart): string {
     if (line.length === 1 || !noisy) {
       const dots = line.map(
         ([s, v]) =>
-          `<circle cx="${x(s).toFixed(1)}" cy="${y(v).toFixed(1)}" r="4" fill="${color}"><title>${escapeHtml(name)}, step ${s}: ${formatFigure(v)}</title></circle>`,
+          `<circle cx="${x(s).toFixed(1)}" cy="${y(v).toFixed(1)}" r="4" fill="${color}"><title>${escapeHtml(name)}, ${escapeHtml(across)} ${formatFigure(s)}: ${formatFigure(v)}</title></circle>`,
       );
       return `<path class="line" stroke="${color}" d="${path(line)}">${title}</path>${dots.length <= 12 ? dots.join("") : ""}`;
     }
@@ -87,7 +90,7 @@ export function renderChart(chart: ReportChart): string {
 <svg class="chart" viewBox="0 0 ${width} ${height}" role="img" aria-label="${escapeHtml(chart.title)}">
 <clipPath id="${clip}"><rect x="${margin.left}" y="${margin.top}" width="${width - margin.left - margin.right}" height="${height - margin.top - margin.bottom}"/></clipPath>
 ${grid.join("")}${axis.join("")}${lines.join("\n")}
-<text x="${width - margin.right}" y="${height - 1}" text-anchor="end">step</text>
+<text x="${width - margin.right}" y="${height - 1}" text-anchor="end">${escapeHtml(across)}</text>
 </svg>${chart.caption ? `<figcaption>${escapeHtml(chart.caption)}</figcaption>` : ""}</figure>`;
 }
 
@@ -141,7 +144,8 @@ function extent(values: readonly number[]): [number, number] {
   ];
 }
 
-function padded([low, high]: [number, number]): [number, number] {
+/** A little room around a range; never below zero for values that are not. */
+export function padded([low, high]: [number, number]): [number, number] {
   const pad = (high - low || Math.abs(high) || 1) * 0.06;
   return [low >= 0 ? Math.max(0, low - pad) : low - pad, high + pad];
 }

@@ -3,33 +3,18 @@ import {
   type ReportFigure,
   type ReportGallery,
   type ReportTable,
-  renderFigure,
-  renderGallery,
+  renderPictures,
   renderSettings,
   renderTable,
 } from "./blocks.ts";
 import { type ReportChart, renderChart } from "./chart.ts";
-import { anchor, escapeHtml } from "./html.ts";
-import { style } from "./style.ts";
-
-/** A figure to remember from a run: `PSNR after stage 3`, `16.0 dB`, `held-out photographs`. */
-export interface ReportFact {
-  readonly label: string;
-  readonly value: string;
-  readonly note?: string;
-}
+import { type ReportSection, type ReportSummary, renderPage, wrap } from "./page.ts";
 
 export interface ReportData {
   readonly title: string;
   /** One line below the title: what, when, how long. */
   readonly subtitle?: string;
-  readonly summary: {
-    /** What happened, in plain words. */
-    readonly paragraphs: readonly string[];
-    readonly facts: readonly ReportFact[];
-    /** The one picture to look at. */
-    readonly figure?: ReportFigure;
-  };
+  readonly summary: ReportSummary;
   /** Loss and PSNR, per stage; the diffusion loss. */
   readonly curves: readonly ReportChart[];
   /** Held-out photographs beside their reconstructions after each stage. */
@@ -51,15 +36,10 @@ export interface ReportData {
   };
 }
 
-interface Section {
-  readonly title: string;
-  readonly note: string;
-  readonly body: string;
-}
-
 /** The page as one string of HTML, UTF-8. Images are inlined as PNG; empty sections are left out. */
 export function renderReport(data: ReportData): string {
-  const sections: readonly Section[] = [
+  const { title, subtitle, summary } = data;
+  const sections: readonly ReportSection[] = [
     {
       title: "Training curves",
       note: "Each stage starts from the weights that the one before it left. Faint lines are single steps, strong ones their running mean; dots are measurements on held-out photographs.",
@@ -90,56 +70,8 @@ export function renderReport(data: ReportData): string {
       note: "",
       body: renderRun(data.run),
     },
-  ].filter(({ body }) => body.length > 0);
-
-  const links = sections.map(({ title }) => `<a href="#${anchor(title)}">${title}</a>`);
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="generator" content="aligntok">
-<title>${escapeHtml(data.title)}</title>
-<link rel="icon" href="data:,">
-<style>${style}</style>
-</head>
-<body>
-<main>
-<header>
-<h1>${escapeHtml(data.title)}</h1>
-${data.subtitle ? `<p class="subtitle">${escapeHtml(data.subtitle)}</p>` : ""}
-<nav>${links.join("")}</nav>
-</header>
-${renderSummary(data.summary)}
-${sections.map(renderSection).join("\n")}
-</main>
-</body>
-</html>
-`;
-}
-
-function renderSummary({ paragraphs, facts, figure }: ReportData["summary"]): string {
-  const tiles = facts.map(
-    ({ label, value, note }) =>
-      `<div><dt>${escapeHtml(label)}</dt><dd>${escapeHtml(value)}${note ? `<small>${escapeHtml(note)}</small>` : ""}</dd></div>`,
-  );
-  return `<section class="summary">
-${paragraphs.map((text) => `<p>${escapeHtml(text)}</p>`).join("\n")}
-${figure ? wrap("hero", renderFigure(figure)) : ""}
-${tiles.length > 0 ? `<dl class="facts">${tiles.join("\n")}</dl>` : ""}
-</section>`;
-}
-
-function renderSection({ title, note, body }: Section): string {
-  return `<section id="${anchor(title)}">
-<h2>${title}</h2>
-${note ? `<p class="note">${note}</p>` : ""}
-${body}
-</section>`;
-}
-
-function renderPictures(pictures: ReportFigure | ReportGallery): string {
-  return "png" in pictures ? renderFigure(pictures) : renderGallery(pictures);
+  ];
+  return renderPage({ title, summary, sections, ...(subtitle && { subtitle }) });
 }
 
 function renderRun({ timings, seed, versions, config, command }: ReportData["run"]): string {
@@ -149,8 +81,4 @@ function renderRun({ timings, seed, versions, config, command }: ReportData["run
     `<details><summary>Configuration</summary>${renderSettings(config)}</details>`,
     `<details><summary>Versions</summary>${renderSettings(versions)}</details>`,
   ].join("\n");
-}
-
-function wrap(name: string, body: string): string {
-  return body ? `<div class="${name}">${body}</div>` : "";
 }

@@ -51,6 +51,10 @@ svg.chart .grid { stroke: var(--hairline); stroke-width: 1; shape-rendering: cri
 svg.chart .line { fill: none; stroke-width: 2; stroke-linejoin: round; stroke-linecap: round; }
 svg.chart .raw { fill: none; stroke-width: 1; opacity: .28; }
 svg.chart circle { stroke: var(--page); stroke-width: 1.5; }
+svg.ranges { min-width: 40rem; }
+svg.ranges .span { stroke: var(--series-1); stroke-width: 1; opacity: .45; }
+svg.ranges .bar { fill: var(--series-1); opacity: .55; }
+svg.ranges .mean { stroke: var(--ink); stroke-width: 1.5; }
 .legend { display: flex; flex-wrap: wrap; gap: .1rem 1.1rem; margin: .2rem 0 .5rem; padding: 0; list-style: none; font-size: .8125rem; color: var(--muted); }
 .legend li { display: flex; align-items: center; gap: .4rem; }
 .legend i { width: .85rem; height: .2rem; border-radius: 1px; }
