@@ -46,6 +46,7 @@ export {
   type TokenizerConfig,
   trainableParts,
 } from "./stages.ts";
+export { createTiledTokenizer, type TilingOptions } from "./tiled-tokenizer.ts";
 export {
   type AlignedTokenizer,
   createTokenizer,

@@ -1,6 +1,7 @@
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createTiledTokenizer } from "@aligntok/aligntok";
 import {
   type AutoencoderConfig,
   createAutoencoder,
@@ -8,7 +9,14 @@ import {
   saveAutoencoder,
 } from "@aligntok/aligntok/vae";
 import { writeSafetensors } from "@aligntok/checkpoint";
-import { createRandom, type Images, type NdArray, ndarray, reshape } from "@aligntok/core";
+import {
+  createRandom,
+  type Images,
+  type NdArray,
+  ndarray,
+  reshape,
+  type Tokenizer,
+} from "@aligntok/core";
 import {
   createDenoiser,
   denormalizeLatents,
@@ -69,7 +77,7 @@ test.skipIf(!hasData)("reconstruct with TAEF2 has the PSNR of an independent run
   expect(Math.abs(report.psnr - kodim20)).toBeLessThan(0.05);
 });
 
-test("reconstruct takes a Lightning checkpoint and says what it leaves out", async () => {
+test("reconstruct takes a Lightning checkpoint and says what it leaves out; tiles on demand", async () => {
   const checkpoint: Record<string, NdArray> = Object.fromEntries(
     Object.entries(parameters).map(([name, array]) => [`state_dict.${name}`, array]),
   );
@@ -88,20 +96,28 @@ test("reconstruct takes a Lightning checkpoint and says what it leaves out", asy
   const path = join(folder, "photo.png");
   await writeFile(path, await encodePng(photo));
   const out = join(folder, "reconstructed");
-  const { status, stderr } = await aligntok([
-    ...["reconstruct", "--tokenizer", file, "--images", path, "--size", String(size)],
-    ...["--out", out],
-  ]);
+  const reconstruct = (...options: string[]) =>
+    aligntok([
+      ...["reconstruct", "--tokenizer", file, "--images", path, "--size", String(size)],
+      ...["--out", out, ...options],
+    ]);
+  const { status, stderr } = await reconstruct();
   expect(status).toBe(0);
   expect(stderr).toMatch(/autoencoder: left out 2 tensors of the file \(state_dict\./);
   const tokenizer = createAutoencoder({ config, parameters });
-  const wanted = await tokenizer.decode(
-    await tokenizer.encode(reshape(photo, [1, ...photo.shape])),
-  );
+  const batch = reshape(photo, [1, ...photo.shape]);
+  const through = async (by: Tokenizer) => by.decode(await by.encode(batch));
+  const wanted = await through(tokenizer);
+  const wantedInTiles = await through(createTiledTokenizer(tokenizer, { tile: 8 }));
   tokenizer.dispose();
   const names = await readdir(out, { recursive: true });
-  const written = await readImage(join(out, names.find((name) => name.endsWith(".png"))!));
-  expect(largestDifference(stackImages([written]), wanted)).toBeLessThanOrEqual(1);
+  const written = join(out, names.find((name) => name.endsWith(".png"))!);
+  const read = async () => stackImages([await readImage(written)]);
+  expect(largestDifference(await read(), wanted)).toBeLessThanOrEqual(1);
+
+  expect((await reconstruct("--tile", "8")).status).toBe(0);
+  expect(largestDifference(await read(), wantedInTiles)).toBeLessThanOrEqual(1);
+  expect(largestDifference(wantedInTiles, wanted)).toBeGreaterThan(1);
 });
 
 test("sample decodes by the scale and shift of the autoencoder", async () => {

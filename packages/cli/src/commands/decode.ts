@@ -3,10 +3,11 @@ import { Command, Option } from "commander";
 import { createPngFolder } from "../png-folder.ts";
 import { openRowFile } from "../row-file.ts";
 import { defineAction, type Session, wholeNumber } from "../session.ts";
-import { openTokenizerOption, tokenizerOption } from "../tokenizer-option.ts";
+import { openTokenizerOption, tileOption, tokenizerOption } from "../tokenizer-option.ts";
 
 interface DecodeOptions {
   readonly tokenizer: string;
+  readonly tile?: number;
   readonly latents: string;
   readonly batch: number;
   readonly out: string;
@@ -22,6 +23,7 @@ export function decodeCommand(): Command {
       "F.safetensors of encode, or a folder of LightningDiT's shards; not normalised",
     )
     .requiredOption("--out <folder>", "where the PNG files go, under the names of the images")
+    .addOption(tileOption())
     .addOption(new Option("--batch <n>", "images at a time").argParser(wholeNumber(1)).default(8))
     .addHelpText(
       "after",

@@ -4,10 +4,11 @@ import type { CountingImageSource, ImageDataset } from "@aligntok/data-laion";
 import { Command, Option } from "commander";
 import { identityOf, type RowStream, writeResumableArray } from "../resumable-array.ts";
 import { defineAction, type Session, wholeNumber } from "../session.ts";
-import { openTokenizerOption, tokenizerOption } from "../tokenizer-option.ts";
+import { openTokenizerOption, tileOption, tokenizerOption } from "../tokenizer-option.ts";
 
 interface EncodeOptions {
   readonly tokenizer: string;
+  readonly tile?: number;
   readonly images: readonly string[];
   readonly size?: number;
   readonly crop: "center" | "adm";
@@ -50,6 +51,7 @@ export function encodeCommand(): Command {
         .default("raise"),
     )
     .option("--restart", "begin anew what an interrupted run has left to go on with")
+    .addOption(tileOption())
     .addOption(new Option("--batch <n>", "images at a time").argParser(wholeNumber(1)).default(8))
     .addHelpText(
       "after",
@@ -106,7 +108,7 @@ async function encode(options: EncodeOptions, session: Session): Promise<void> {
     ...{ dataset, session, task: "encoding", name: "latents" },
     identity: identityOf([
       dataset.keys,
-      ...[resolve(options.tokenizer), size, crop, session.engine],
+      ...[resolve(options.tokenizer), options.tile, size, crop, session.engine],
     ]),
     ...(labels && { labels: BigInt64Array.from(labels, BigInt) }),
     ...(options.restart && { restart: true }),

@@ -2,10 +2,11 @@ import { Command, Option } from "commander";
 import { createPngFolder } from "../png-folder.ts";
 import { formatFigure } from "../progress-printer.ts";
 import { defineAction, type Session, wholeNumber } from "../session.ts";
-import { openTokenizerOption, tokenizerOption } from "../tokenizer-option.ts";
+import { openTokenizerOption, tileOption, tokenizerOption } from "../tokenizer-option.ts";
 
 interface ReconstructOptions {
   readonly tokenizer: string;
+  readonly tile?: number;
   readonly images: readonly string[];
   readonly size?: number;
   readonly batch: number;
@@ -28,6 +29,7 @@ export function reconstructCommand(): Command {
         "short side and centre crop, bicubic as Pillow does it (default: the size it was trained on, or 256)",
       ).argParser(wholeNumber(1)),
     )
+    .addOption(tileOption())
     .option("--metrics", "compare with the originals: PSNR and SSIM")
     .addOption(new Option("--batch <n>", "images at a time").argParser(wholeNumber(1)).default(8))
     .addHelpText(
