@@ -1,19 +1,20 @@
 /**
  * Float32 arrays on disk that are written batch by batch and never held in memory as a whole: `.npy` for NumPy,
- * `.safetensors` with labels and names beside the array.
+ * `.safetensors` with labels and names beside the array, `.parquet` with a row for each name.
  */
 import { extname } from "node:path";
 import { createGrowingFile, formatNpyHeader } from "@aligntok/checkpoint";
 import { AlignTokError, check, sizeOf } from "@aligntok/core";
+import { writeParquetRows } from "./parquet-rows.ts";
 
 export interface ArrayFileContent {
   /** Shape of the whole array; the rows of its first dimension arrive in batches. */
   readonly shape: readonly number[];
-  /** Names of the rows; kept in the metadata of safetensors. */
+  /** Names of the rows; kept in the metadata of safetensors, and as the column `key` of Parquet. */
   readonly keys: readonly string[];
-  /** Class of each row; kept as the tensor `labels` of safetensors. */
+  /** Class of each row; kept as the tensor `labels` of safetensors, and as the column `label` of Parquet. */
   readonly labels?: Int32Array | BigInt64Array;
-  /** Name of the array in safetensors. @default "features" */
+  /** Name of the array in safetensors, and of its column in Parquet. @default "features" */
   readonly name?: string;
 }
 
@@ -32,19 +33,22 @@ export interface ArrayFile {
   leave(): Promise<boolean>;
 }
 
-/** @throws AlignTokError `unsupported` for other endings than `.npy` and `.safetensors` */
-export function checkArrayPath(path: string): void {
+const endings = [".npy", ".safetensors", ".parquet"] as const;
+
+/** @throws AlignTokError `unsupported` for other endings than `.npy`, `.safetensors` and `.parquet` */
+export function checkArrayPath(path: string): (typeof endings)[number] {
   const ending = extname(path);
-  if (ending !== ".npy" && ending !== ".safetensors") {
-    throw new AlignTokError(
-      "unsupported",
-      `${path}: expected a name that ends in .npy or .safetensors, got ${ending || "none"}. rename the output`,
-    );
-  }
+  const known = endings.find((name) => name === ending);
+  if (known) return known;
+  throw new AlignTokError(
+    "unsupported",
+    `${path}: expected a name that ends in ${endings.join(", ")}, got ${ending || "none"}. rename the output`,
+  );
 }
 
 /**
- * Opens `path` for an array of a known shape.
+ * Opens `path` for an array of a known shape. Rows wait in `PATH.part`: of `.npy` and `.safetensors` it is the file to
+ * be; of `.parquet`, whose row groups could not be gone on with, it holds the bare numbers until all have come.
  *
  * @param done rows that an interrupted run left in `PATH.part`, to be gone on with
  */
@@ -53,16 +57,18 @@ export async function createArrayFile(
   content: ArrayFileContent,
   done = 0,
 ): Promise<ArrayFile> {
-  checkArrayPath(path);
-  const npy = path.endsWith(".npy");
-  const headerOf = (part: ArrayFileContent, length = 0) =>
-    npy
+  const ending = checkArrayPath(path);
+  const headerOf = (part: ArrayFileContent, length = 0) => {
+    if (ending === ".parquet") return new Uint8Array();
+    return ending === ".npy"
       ? formatNpyHeader({ dtype: "float32", shape: part.shape })
       : safetensorsHeader(part, length);
+  };
   const header = headerOf(content);
   let written = done * sizeOf(content.shape.slice(1));
   const file = await createGrowingFile(path, { length: done && header.length + written * 4 });
   if (!done) await file.append(header);
+  let isFinished = false;
   return {
     async append(values) {
       written += values.length;
@@ -76,13 +82,23 @@ export async function createArrayFile(
       const part = kept ? selectRows(content, kept) : content;
       const left = sizeOf(part.shape) - written;
       check(left === 0, () => `${path}: expected ${left} more values`);
-      if (!npy && part.labels) await file.append(bytesOf(part.labels));
-      // a header of fewer rows takes the room that was reserved
-      if (part !== content) await file.patch(headerOf(part, header.length), 0);
-      await file.finish();
+      if (ending === ".parquet") {
+        await file.leave();
+        await writeParquetRows(path, part, `${path}.part`);
+        await file.discard();
+      } else {
+        if (ending === ".safetensors" && part.labels) await file.append(bytesOf(part.labels));
+        // a header of fewer rows takes the room that was reserved
+        if (part !== content) await file.patch(headerOf(part, header.length), 0);
+        await file.finish();
+      }
+      isFinished = true;
     },
     discard: file.discard,
-    leave: file.leave,
+    async leave() {
+      await file.leave();
+      return !isFinished;
+    },
   };
 }
 

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { writeSafetensors } from "@aligntok/checkpoint";
 import { type Parameters, rows, zeros } from "@aligntok/core";
 import { encodePng } from "@aligntok/image";
+import { writePytorch } from "@aligntok/testing";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { transformersOwn } from "../src/config-file.ts";
 import {
@@ -16,7 +17,6 @@ import {
   vitShapes,
 } from "../src/index.ts";
 import { formulaImages } from "./images.ts";
-import { writePytorch } from "./pytorch-file.ts";
 
 /** The `config.json` that transformers would write for a known model. */
 function transformersJson(model: ViTModel): object {

@@ -1,1 +1,2 @@
+export { writePytorch } from "./pytorch-file.ts";
 export { sharedData } from "./shared-data.ts";

@@ -2,18 +2,13 @@ import { resolve } from "node:path";
 import { type NdArray, ndarray, sizeOf } from "@aligntok/core";
 import type { ImageDataset } from "@aligntok/data-laion";
 import type { FeatureStream, Pooling } from "@aligntok/encoders";
-import type { ImageInput, ImageTransform } from "@aligntok/image";
+import type { ImageInput, ImageTransform, SkippedImage } from "@aligntok/image";
 import type { Precision } from "@aligntok/jit";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { checkArrayPath } from "../array-file.ts";
 import { engineOptions } from "../engine-options.ts";
 import { writePcaSheet } from "../report/pca-sheet.ts";
-import {
-  identityOf,
-  type RowStream,
-  type WrittenArray,
-  writeResumableArray,
-} from "../resumable-array.ts";
+import { identityOf, type RowStream, writeResumableArray } from "../resumable-array.ts";
 import { defineAction, type Session, wholeNumber } from "../session.ts";
 
 /** Blocks counted from 0, or from the end; of a list, each image has one more axis. */
@@ -47,11 +42,11 @@ export function featuresCommand(): Command {
     )
     .requiredOption(
       "--images <paths...>",
-      "folder (sub-folders are classes), glob, tar shards, zip, Parquet, files",
+      "folder (sub-folders are classes), glob, tar shards, zip, npz, Parquet, files",
     )
     .requiredOption(
       "--out <file>",
-      "F.npy, or F.safetensors with labels and names beside the tokens",
+      "F.npy; F.safetensors or F.parquet with labels and names beside the tokens",
     )
     .addOption(
       new Option(
@@ -61,7 +56,7 @@ export function featuresCommand(): Command {
         .choices(["float32", "int8"])
         .default("float32"),
     )
-    .option("--model <name>", "what a lone .safetensors file holds, such as dinov2_vits14")
+    .option("--model <name>", "what a lone .safetensors or .pth file holds, such as dinov2_vits14")
     .addOption(
       new Option(
         "--size <pixels>",
@@ -104,6 +99,8 @@ export function featuresCommand(): Command {
       `
 Rows are in the order of the collection: paths sorted by name, shards in the order given.
 A run that ends early leaves F.part and F.part.json beside the output; the same command goes on from there.
+Parquet has the columns key, label (of folders of classes) and features, a list with the shape of a row in the
+metadata; its row groups are written when all rows have come.
 
 Examples:
   aligntok features --encoder dinov2-small --images photos --out tokens.npy
@@ -118,7 +115,8 @@ Examples:
 
 async function computeFeatures(options: FeaturesOptions, session: Session): Promise<void> {
   const { signal, answer, log } = session;
-  checkArrayPath(options.out);
+  const { out, pool, norm, onError, pca } = options;
+  checkArrayPath(out);
   const [{ loadEncoder }, { openImages }] = await Promise.all([
     import("@aligntok/encoders"),
     import("@aligntok/data-laion"),
@@ -130,63 +128,57 @@ async function computeFeatures(options: FeaturesOptions, session: Session): Prom
     precision: options.precision,
     ...(options.model && { model: options.model }),
   });
-  const { pool, norm, size = sideOf(encoder.config.transform) } = options;
+  const prepared = options.size && { transform: { resize: options.size, crop: options.size } };
   const layer = layerOf(options.layer);
-  const transform = options.size ? { resize: options.size, crop: options.size } : undefined;
-  const identity = identityOf([
-    dataset.keys,
-    ...[resolve(options.encoder), options.model, options.size, options.layer, pool, norm],
-    ...[options.precision, session.engine],
-  ]);
-  const rowsFrom = (start: number): RowStream => {
-    const stream = encoder.featuresOf(recordsOf(dataset, start), {
-      layer,
-      pool,
-      norm,
-      signal,
-      onError: options.onError,
-      onSkip: ({ error }) => log.warn(`left out: ${error.message}`),
-      ...(transform && { transform }),
-    });
-    return { batches: rowsOf(stream, start), skipped: stream.skipped };
-  };
-  async function* rowsOf(
-    stream: FeatureStream<NdArray<"float32">[]>,
-    start: number,
-  ): RowStream["batches"] {
-    for await (const { indices, features } of stream) {
-      const rows = Array.isArray(options.layer) ? stackLayers(features) : features[0]!;
-      yield { indices: indices.map((i) => start + i), rows };
-    }
+  const onSkip = ({ error }: SkippedImage) => log.warn(`left out: ${error.message}`);
+
+  function rowsFrom(start: number): RowStream {
+    const records = recordsOf(dataset, start);
+    const wanted = { layer, pool, norm, onError, ...prepared };
+    const stream = encoder.featuresOf(records, { ...wanted, signal, onSkip });
+    return {
+      batches: rowsOf(stream, start, Array.isArray(options.layer)),
+      skipped: stream.skipped,
+    };
   }
 
-  const { labels } = dataset;
-  let written: WrittenArray;
   try {
-    written = await writeResumableArray(options.out, rowsFrom, {
-      ...{ identity, dataset, session, task: "features" },
-      ...(labels && { labels }),
+    const { shape, skipped } = await writeResumableArray(out, rowsFrom, {
+      ...{ dataset, session, task: "features" },
+      identity: identityOf([
+        dataset.keys,
+        ...[resolve(options.encoder), options.model, options.size, options.layer, pool, norm],
+        ...[options.precision, session.engine],
+      ]),
+      ...(dataset.labels && { labels: dataset.labels }),
       ...(options.restart && { restart: true }),
     });
-    if (options.pca) {
-      await writePcaSheet(options.pca, encoder, dataset, {
-        signal,
-        ...(transform && { transform }),
-      });
-    }
+    if (pca) await writePcaSheet(pca, encoder, dataset, { signal, ...prepared });
+    const { size = sideOf(encoder.config.transform) } = options;
+    const left = dataset.length - shape[0]!;
+    const result = { out, shape, dtype: "float32", layer: options.layer, pool, size };
+    answer(
+      [
+        `${out}: float32 [${shape.join(", ")}], ${size} px, pool ${pool}`,
+        ...(left ? [`${left} images left out: ${JSON.stringify(skipped)}`] : []),
+      ],
+      { ...result, skipped, ...(pca && { pca }) },
+    );
   } finally {
     encoder.dispose();
   }
-  const { shape, skipped } = written;
-  const left = dataset.length - shape[0]!;
-  const result = { out: options.out, shape, dtype: "float32", layer: options.layer, pool, size };
-  answer(
-    [
-      `${options.out}: float32 [${shape.join(", ")}], ${size} px, pool ${pool}`,
-      ...(left ? [`${left} images left out: ${JSON.stringify(skipped)}`] : []),
-    ],
-    { ...result, skipped, ...(options.pca && { pca: options.pca }) },
-  );
+}
+
+/** Features of the images from place `start` on: of several layers, with an axis of them. */
+async function* rowsOf(
+  stream: FeatureStream<NdArray<"float32">[]>,
+  start: number,
+  isStacked: boolean,
+): RowStream["batches"] {
+  for await (const { indices, features } of stream) {
+    const rows = isStacked ? stackLayers(features) : features[0]!;
+    yield { indices: indices.map((i) => start + i), rows };
+  }
 }
 
 /** Read when they are decoded, so that an image that cannot be read can be left out like a damaged one. */

@@ -1,9 +1,13 @@
 /** A state dictionary as `torch.save` writes it: a zip of a pickle (protocol 2) and a file for each storage. */
 import { writeFile } from "node:fs/promises";
 import { crc32 } from "node:zlib";
-import type { Parameters } from "@aligntok/core";
 
-export async function writePytorch(path: string, tensors: Parameters): Promise<void> {
+type Tensors = Readonly<
+  Record<string, { readonly shape: readonly number[]; readonly data: Float32Array }>
+>;
+
+/** Writes float32 tensors as a `.pth` file of less than 4 GiB. */
+export async function writePytorch(path: string, tensors: Tensors): Promise<void> {
   const entries = Object.entries(tensors);
   const files = entries.map(([, { data }], i) => ({
     name: `archive/data/${i}`,
@@ -27,7 +31,7 @@ const whole = (n: number) => Buffer.concat([ascii("J"), uint32(n)]);
 const tuple = (values: readonly number[]) =>
   Buffer.concat([ascii("("), ...values.map(whole), ascii("t")]);
 
-function stateDictionary(entries: readonly (readonly [string, Parameters[string]])[]): Buffer {
+function stateDictionary(entries: readonly (readonly [string, Tensors[string]])[]): Buffer {
   const items = entries.flatMap(([name, { data, shape }], i) => {
     const strides = shape.map((_, axis) => shape.slice(axis + 1).reduce((a, b) => a * b, 1));
     return [
