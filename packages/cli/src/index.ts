@@ -2,5 +2,4 @@ export type { ReportCell, ReportFigure, ReportGallery, ReportTable } from "./rep
 export type { ReportChart, ReportSeries } from "./report/chart.ts";
 export type { ReportFact, ReportSummary } from "./report/page.ts";
 export { paperStages } from "./report/paper.ts";
-export { computePcaMaps } from "./report/pca.ts";
 export { type ReportData, renderReport } from "./report/report.ts";

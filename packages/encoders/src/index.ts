@@ -17,6 +17,7 @@ export {
   type ViTModel,
   vitModels,
 } from "./models.ts";
+export { computePcaMaps } from "./pca-maps.ts";
 export { type Pooling, poolTokens } from "./pooling.ts";
 export { type PositionResampling, resamplePositions } from "./position-embedding.ts";
 export { type Normalization, normalize, preprocess } from "./preprocess.ts";

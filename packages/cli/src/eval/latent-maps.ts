@@ -1,9 +1,9 @@
 /** Some latents of a file as pictures, beside the photographs that they come from where those are at hand. */
 import { AlignTokError, concatRows, type NdArray, reshape, rows } from "@aligntok/core";
 import { type ImageDataset, selectImages } from "@aligntok/data-laion";
+import { computePcaMaps } from "@aligntok/encoders";
 import { contactSheet, decodeImages, encodePng, type Image, resize } from "@aligntok/image";
 import type { ReportGallery } from "../report/blocks.ts";
-import { computePcaMaps } from "../report/pca.ts";
 
 export interface ShownLatents {
   /** `(n, h, w, 3)` uint8: three principal components over all n maps. */

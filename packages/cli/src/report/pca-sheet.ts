@@ -2,7 +2,7 @@
 import { writeFileAtomic } from "@aligntok/checkpoint";
 import { ndarray, reshape, rows } from "@aligntok/core";
 import { type ImageDataset, selectImages } from "@aligntok/data-laion";
-import type { VisionEncoder } from "@aligntok/encoders";
+import { computePcaMaps, type VisionEncoder } from "@aligntok/encoders";
 import {
   contactSheet,
   decodeImages,
@@ -12,7 +12,6 @@ import {
   resize,
   stackImages,
 } from "@aligntok/image";
-import { computePcaMaps } from "./pca.ts";
 
 const most = 8; // images, in two rows of four pairs
 

@@ -1,10 +1,10 @@
 /** The parts of a report that tell of the stages of a tokenizer: curves, reconstructions, maps of the latents. */
 import { type Images, type NdArray, rows, type Tokenizer } from "@aligntok/core";
+import { computePcaMaps } from "@aligntok/encoders";
 import { contactSheet, encodePng, type Image, resize } from "@aligntok/image";
 import { readRunLog } from "@aligntok/train";
 import type { ReportGallery } from "./blocks.ts";
 import type { ReportChart, ReportSeries } from "./chart.ts";
-import { computePcaMaps } from "./pca.ts";
 
 /** What a stage made of the photographs that the report shows. */
 export interface StageView {
