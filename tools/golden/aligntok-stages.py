@@ -2,10 +2,12 @@
 
     python tools/golden/aligntok-stages.py packages/aligntok/test/fixtures
 
-A tiny ViT, adapter, LDM decoder with a pixel shuffle and PatchGAN, random weights, 16x16 images.
+A tiny ViT, adapter, LDM decoder with a pixel shuffle and PatchGAN, random weights, 16x16 images; the forms of the
+adapter, each loss, the variants of a step, and two whole steps of Adam in every stage.
 Module names are upstream's, so state dicts carry upstream's keys. Needs torch and safetensors.
 """
 
+import copy
 import sys
 from pathlib import Path
 
@@ -210,7 +212,7 @@ snapshot.load_state_dict(tokenizer.state_dict())
 for parameter in list(snapshot.encoder.parameters()) + list(snapshot.adapter.parameters()):
     parameter.data += 0.05 * torch.randn_like(parameter)
 perceptual = nn.Conv2d(3, 4, 3, padding=1, bias=False)
-images = torch.rand(2, 3, 16, 16) * 2 - 1
+images = (torch.randint(0, 256, (2, 3, 16, 16)).double() / 127.5 - 1).float()
 frozen_parts = {f"snapshot.{k}": v for k, v in weights_of(snapshot).items() if k[:7] in ("encoder", "adapter")}
 save("weights", {**weights_of(tokenizer), **frozen_parts, "perceptual.weight": perceptual.weight, "images": images})
 save("discriminator", weights_of(discriminator))
@@ -222,30 +224,66 @@ PARTS = {
 }
 
 
-def step(stage, cosine=False):
-    judge = Discriminator(4)
-    judge.load_state_dict(discriminator.state_dict())
-    z = tokenizer.encode(images)
-    x = tokenizer.decode(z)
+def hinge(real, fake):
+    return 0.5 * (F.relu(1 - real).mean() + F.relu(1 + fake).mean())
+
+
+def cross_entropy(real, fake):
+    ones, zeros = torch.ones_like(real), torch.zeros_like(fake)
+    return 0.5 * (F.binary_cross_entropy_with_logits(real, ones) + F.binary_cross_entropy_with_logits(fake, zeros))
+
+
+def semantic_distance(x, y, cosine):
+    return (1 - F.cosine_similarity(x, y, -1)).mean() if cosine else F.mse_loss(x, y)
+
+
+def kl_divergence(mean, log_variance):
+    q = torch.distributions.Normal(mean, torch.exp(0.5 * log_variance))
+    return torch.distributions.kl_divergence(q, torch.distributions.Normal(0.0, 1.0)).sum() / len(mean)
+
+
+KL_WEIGHT = 40.0
+
+
+def step(stage, model=None, judge=None, cosine=False, target="latent", saturating=True, noise=None, trained=None):
+    """Losses and gradients; `trained` are the parameters to differentiate by, and `judge` moves its own statistics."""
+    model = model or tokenizer
+    if judge is None:
+        judge = Discriminator(4)
+        judge.load_state_dict(discriminator.state_dict())
+    features = model.encoder(images)
+    z = model.adapter(features)
+    if noise is not None:
+        mean, log_variance = z.chunk(2, -1)
+        z = mean
+    sampled = z if noise is None else mean + torch.exp(0.5 * log_variance) * noise
+    x = model.decode(sampled)
     result = {"absolute": (x - images).abs().mean(), "perceptual": ((perceptual(x) - perceptual(images)) ** 2).mean()}
     reconstruction = result["absolute"] + 0.7 * result["perceptual"]
     # the generator's pass must not move the running statistics here: only the discriminator's two do
     passing = Discriminator(4)
-    passing.load_state_dict(discriminator.state_dict())
-    result["generator"] = -passing(x).mean()
-    last = tokenizer.decoder.conv_out.weight
+    passing.load_state_dict(judge.state_dict())
+    logits = passing(x)
+    result["generator"] = (
+        -logits.mean() if saturating else F.binary_cross_entropy_with_logits(logits, torch.ones_like(logits))
+    )
+    last = model.decoder.conv_out.weight
     of = lambda loss: torch.autograd.grad(loss, last, retain_graph=True)[0].norm()
     result["generatorWeight"] = 0.5 * (of(reconstruction) / (of(result["generator"]) + 1e-4)).clamp(0, 1e4).detach()
     total = reconstruction + result["generatorWeight"] * result["generator"]
     if stage == "perceptual":
-        kept = snapshot.encode(images).detach()
-        result["semantic"] = (1 - F.cosine_similarity(z, kept, -1)).mean() if cosine else F.mse_loss(z, kept)
+        kept = snapshot.encoder(images).detach() if target == "features" else snapshot.encode(images).detach()
+        result["semantic"] = semantic_distance(features if target == "features" else z, kept, cosine)
         total = total + 3 * result["semantic"]
+    if noise is not None:
+        result["kl"] = kl_divergence(mean, log_variance) / images[0].numel()
+        total = total + KL_WEIGHT * result["kl"]
     result["total"] = total
-    trained = {k: v for k, v in tokenizer.named_parameters() if k.split(".")[0] in PARTS[stage]}
+    if trained is None:
+        trained = {k: v for k, v in model.named_parameters() if k.split(".")[0] in PARTS[stage]}
     gradients = dict(zip(trained, torch.autograd.grad(total, list(trained.values()))))
     real, fake = judge(images), judge(x.detach())
-    result["discriminator"] = 0.5 * (F.relu(1 - real).mean() + F.relu(1 + fake).mean())
+    result["discriminator"] = (hinge if saturating else cross_entropy)(real, fake)
     weights = dict(judge.named_parameters())
     judge_gradients = dict(zip(weights, torch.autograd.grad(result["discriminator"], list(weights.values()))))
     statistics = {k: v for k, v in judge.state_dict().items() if "running" in k}
@@ -259,8 +297,165 @@ def step(stage, cosine=False):
 
 for stage in PARTS:
     save(f"stage-{stage}", step(stage))
-cosine = step("perceptual", cosine=True)
-save("stage-perceptual-cosine", {k: v for k, v in cosine.items() if k in ("losses.semantic", "gradients.adapter.fc2.weight")})
+
+
+class LoraLinear(nn.Module):
+    """As peft's: the product is added to the layer's output."""
+
+    def __init__(self, base, rank, alpha):
+        super().__init__()
+        self.base, self.scale = base, alpha / rank
+        self.lora_A = nn.Linear(base.in_features, rank, bias=False)
+        self.lora_B = nn.Linear(rank, base.out_features, bias=False)
+
+    def forward(self, x):
+        return self.base(x) + self.scale * self.lora_B(self.lora_A(x))
+
+
+def with_lora():
+    model, factors = copy.deepcopy(tokenizer), {}
+    for i, block in enumerate(model.encoder.blocks):
+        block.attn.qkv, block.mlp.fc1 = LoraLinear(block.attn.qkv, 2, 3), LoraLinear(block.mlp.fc1, 2, 3)
+        for name, layer in (("attn.qkv", block.attn.qkv), ("mlp.fc1", block.mlp.fc1)):
+            for part in ("lora_A", "lora_B"):
+                factors[f"encoder.blocks.{i}.{name}.{part}.weight"] = getattr(layer, part).weight
+    others = {k: v for k, v in model.named_parameters() if k.split(".")[0] in PARTS["refine"] + ("adapter",)}
+    return model, factors, {**factors, **others}
+
+
+def variational():
+    model = copy.deepcopy(tokenizer)
+    model.adapter = Mlp(8, 8, 8)
+    return model
+
+
+SHOWN = ("adapter.fc2.weight", "encoder.blocks.0.attn.qkv.weight", "decoder.conv_in.weight")
+
+
+def variant(name, result, inputs={}, shown=SHOWN):
+    kept = {k: v for k, v in result.items() if k.startswith("losses.") or k.removeprefix("gradients.") in shown}
+    if "saturating" in name:
+        kept |= {k: v for k, v in result.items() if k == "discriminatorGradients.main.8.weight"}
+    return {f"{name}.{k}": v for k, v in {**kept, **inputs}.items()}
+
+
+lora, factors, lora_trained = with_lora()
+sampling, noise = variational(), torch.randn(2, 16, 4)
+variational_adapter = {f"adapter.{k}": v for k, v in sampling.adapter.state_dict().items()}
+save(
+    "stage-variants",
+    {
+        **variant("cosine", step("perceptual", cosine=True)),
+        **variant("features", step("perceptual", target="features")),
+        **variant("features-cosine", step("perceptual", target="features", cosine=True)),
+        **variant("non-saturating", step("perceptual", saturating=False)),
+        **variant("lora", step("perceptual", model=lora, trained=lora_trained), factors, (*factors, *SHOWN)),
+        **variant("kl", step("perceptual", model=sampling, noise=noise), {"noise": noise, **variational_adapter}),
+    },
+)
+
+
+def rates(name, lr):
+    """A tenth for the encoder, halved from block to block."""
+    if not name.startswith("encoder."):
+        return lr
+    if name.startswith("encoder.norm."):
+        return lr * 0.1
+    block = name.split(".")[2] if name.startswith("encoder.blocks.") else -1
+    return lr * 0.1 * 0.5 ** (2 - int(block))
+
+
+def train(stage, steps=2, lr=1e-3):
+    """Whole steps of both networks; the snapshot is the tokenizer itself, so only the second has a semantic gradient."""
+    global snapshot
+    before, snapshot = snapshot, copy.deepcopy(tokenizer)
+    model, judge = copy.deepcopy(tokenizer), copy.deepcopy(discriminator)
+    trained = {k: v for k, v in model.named_parameters() if k.split(".")[0] in PARTS[stage]}
+    adam = torch.optim.Adam([{"params": [v], "lr": rates(k, lr)} for k, v in trained.items()], betas=(0.5, 0.9))
+    judge_adam = torch.optim.Adam(judge.parameters(), lr=lr, betas=(0.5, 0.9))
+    for _ in range(steps):
+        result = step(stage, model=model, judge=judge)
+        for k, v in trained.items():
+            v.grad = result[f"gradients.{k}"]
+        for k, v in judge.named_parameters():
+            v.grad = result[f"discriminatorGradients.{k}"]
+        adam.step(), judge_adam.step()
+    snapshot = before
+    return {**trained, **{f"discriminator.{k}": v for k, v in weights_of(judge).items()}}
+
+
+for stage in PARTS:
+    save(f"step-{stage}", train(stage))
+
+
+class Normalised(nn.Module):
+    def __init__(self, adapter, latent):
+        super().__init__()
+        self.adapter, self.norm = adapter, nn.LayerNorm(latent, eps=1e-6)
+        nn.init.normal_(self.norm.weight), nn.init.normal_(self.norm.bias)
+
+    def forward(self, x):
+        return self.norm(self.adapter(x))
+
+
+def adapter_form(name, module, keys):
+    """Weights under our keys, outputs, and gradients of their product with fixed numbers."""
+    tokens = torch.randn(2, 5, 8, requires_grad=True)
+    y = module(tokens)
+    pull = torch.randn_like(y)
+    parameters = dict(module.named_parameters())
+    gradients = torch.autograd.grad((y * pull).sum(), [tokens, *parameters.values()])
+    result = {"tokens": tokens, "outputs": y, "pull": pull, "gradients.tokens": gradients[0]}
+    for (key, value), gradient in zip(parameters.items(), gradients[1:]):
+        result[f"weights.{keys(key)}"], result[f"gradients.{keys(key)}"] = value, gradient
+    return {f"{name}.{k}": v for k, v in result.items()}
+
+
+save(
+    "adapters",
+    {
+        **adapter_form("mlp", Mlp(8, 6, 4), lambda k: f"adapter.{k}"),
+        **adapter_form("linear", nn.Linear(8, 4), lambda k: f"adapter.fc.{k}"),
+        **adapter_form("normalized", Normalised(Mlp(8, 8, 4), 4), lambda k: f"adapter.{k.removeprefix('adapter.')}"),
+        **adapter_form(
+            "linear-normalized",
+            Normalised(nn.Linear(8, 4), 4),
+            lambda k: k.replace("adapter.", "adapter.fc.") if k.startswith("adapter.") else f"adapter.{k}",
+        ),
+    },
+)
+
+
+def loss(name, function, *arrays):
+    """A loss of one or two arrays with its gradients."""
+    arrays = [array.clone().requires_grad_() for array in arrays]
+    value = function(*arrays)
+    gradients = torch.autograd.grad(value, arrays)
+    result = {"value": value, **{f"x{i}": v for i, v in enumerate(arrays)}, **{f"g{i}": v for i, v in enumerate(gradients)}}
+    return {f"{name}.{k}": v for k, v in result.items()}
+
+
+def logits():
+    return 2 * torch.randn(2, 1, 3, 3)
+
+
+def tokens():
+    return torch.randn(2, 6, 4)
+
+
+save(
+    "losses",
+    {
+        **loss("absolute", F.l1_loss, torch.randn(2, 3, 4, 4), torch.randn(2, 3, 4, 4)),
+        **loss("hinge", hinge, logits(), logits()),
+        **loss("logistic", cross_entropy, logits(), logits()),
+        **loss("generator", lambda x: -x.mean(), logits()),
+        **loss("generatorLogistic", lambda x: F.binary_cross_entropy_with_logits(x, torch.ones_like(x)), logits()),
+        **loss("l2", lambda x, y: semantic_distance(x, y, False), tokens(), tokens()),
+        **loss("cosine", lambda x, y: semantic_distance(x, y, True), tokens(), tokens()),
+        **loss("kl", kl_divergence, tokens(), 0.5 * tokens()),
+    },
+)
 
 judge = Discriminator(4)
 judge.load_state_dict(discriminator.state_dict())

@@ -21,6 +21,14 @@ export function asCount(value: unknown, what: string, least: 0 | 1 = 1): number 
   return value;
 }
 
+export function asBoolean(value: unknown, what: string): boolean {
+  check(
+    typeof value === "boolean",
+    () => `config ${what}: expected true or false, got ${JSON.stringify(value)}`,
+  );
+  return value;
+}
+
 export function asNumber(value: unknown, what: string): number {
   check(
     typeof value === "number" && Number.isFinite(value),

@@ -46,7 +46,8 @@ export interface DecoderConfig {
 
 /**
  * Configurations by name, all for f = 16. `f16d32` is VA-VAE's and the paper's ("about 42M": 41.418 million weights
- * under `decoder.`), `f16d64` its variant of 64 channels (41.565); `small` (8.2) and `tiny` (2.5) are ours.
+ * under `decoder.`), `f16d64` its variant of 64 channels (41.565), `f16d32Wide` (371.6) the nearest that 32 groups allow
+ * to an ablation of the paper, of 351 million; `small` (8.2) and `tiny` (2.5) are ours.
  */
 export const decoderSizes = {
   f16d32: {
@@ -59,6 +60,13 @@ export const decoderSizes = {
   f16d64: {
     latent: 64,
     channels: 128,
+    multipliers: [1, 1, 2, 2, 4],
+    blocks: 2,
+    attention: [4],
+  },
+  f16d32Wide: {
+    latent: 32,
+    channels: 384,
     multipliers: [1, 1, 2, 2, 4],
     blocks: 2,
     attention: [4],

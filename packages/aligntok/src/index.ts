@@ -1,4 +1,11 @@
-export { type AdapterConfig, adapterShapes, applyAdapter, initAdapter } from "./adapter.ts";
+export {
+  type AdapterConfig,
+  type AdapterForm,
+  adapterShapes,
+  applyAdapter,
+  applyVariationalAdapter,
+  initAdapter,
+} from "./adapter.ts";
 export {
   applyDecoder,
   type DecoderConfig,
@@ -19,13 +26,17 @@ export {
   createFeaturePerceptual,
   type FeaturePerceptualOptions,
 } from "./encoder.ts";
+export type { EncoderRates } from "./encoder-rates.ts";
+export { applyLora, initLora, type LoraConfig, mergeLora } from "./lora.ts";
 export {
+  type AdversarialLoss,
   absoluteLoss,
   adaptiveWeight,
   createLpipsPerceptual,
   featureDistance,
   generatorLoss,
   hingeLoss,
+  logisticLoss,
   type Perceptual,
   type SemanticDistance,
   semanticLoss,
@@ -36,14 +47,22 @@ export {
   openTokenizer,
 } from "./open-tokenizer.ts";
 export {
-  createStageStep,
-  type Stage,
-  type StageConfig,
+  createReconstructionStep,
+  type EncodedLatents,
+  type LatentModel,
+  type LatentTerm,
+  type ReconstructionConfig,
   type StageInputs,
   type StageLosses,
   type StageOutputs,
+} from "./reconstruction-step.ts";
+export type { ReconstructionTrainingOptions, StageBatch } from "./reconstruction-training.ts";
+export {
+  createStageStep,
+  type SemanticTarget,
+  type Stage,
+  type StageConfig,
   stages,
-  type TokenizerConfig,
   trainableParts,
 } from "./stages.ts";
 export { createTiledTokenizer, type TilingOptions } from "./tiled-tokenizer.ts";
@@ -56,10 +75,6 @@ export {
   type TokenizerWeights,
   tokenizerShapes,
 } from "./tokenizer.ts";
+export { adapterOf, type TokenizerConfig } from "./tokenizer-config.ts";
 export { loadTokenizer, saveTokenizer } from "./tokenizer-file.ts";
-export {
-  type StageBatch,
-  type TrainedStage,
-  type TrainStageOptions,
-  trainStage,
-} from "./train-tokenizer.ts";
+export { type TrainedStage, type TrainStageOptions, trainStage } from "./train-tokenizer.ts";

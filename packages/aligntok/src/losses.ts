@@ -60,24 +60,41 @@ export function hingeLoss(real: tf.Tensor, fake: tf.Tensor): tf.Tensor {
   return tf.mul(tf.add(onReal, onFake), tf.scalar(0.5));
 }
 
-/** What the decoder minimises against the discriminator: minus the mean of its logits. */
-export function generatorLoss(fake: tf.Tensor): tf.Tensor {
-  return tf.neg(tf.mean(fake));
+/** The same as a cross-entropy (Goodfellow et al. 2014): half of mean softplus(-real) + mean softplus(fake). */
+export function logisticLoss(real: tf.Tensor, fake: tf.Tensor): tf.Tensor {
+  const onReal = tf.mean(tf.softplus(tf.neg(real)));
+  const onFake = tf.mean(tf.softplus(fake));
+  return tf.mul(tf.add(onReal, onFake), tf.scalar(0.5));
+}
+
+/** `hinge`: `hingeLoss`, and minus the mean logit for the generator; `non-saturating`: `logisticLoss` and softplus(-fake). */
+export type AdversarialLoss = "hinge" | "non-saturating";
+
+/** What the decoder minimises against the discriminator: minus the mean of its logits, or mean softplus(-fake). */
+export function generatorLoss(
+  fake: tf.Tensor,
+  { kind = "hinge" }: { /** @default "hinge" */ readonly kind?: AdversarialLoss } = {},
+): tf.Tensor {
+  return kind === "hinge" ? tf.neg(tf.mean(fake)) : tf.mean(tf.softplus(tf.neg(fake)));
 }
 
 /**
- * The factor that makes the GAN's gradient as long as the reconstruction's at the decoder's last weight:
- * `clamp(|reconstruction| / (|generator| + 1e-4), 0, 1e4)`, a scalar. Multiply it by a fixed weight.
+ * The factor that makes a second loss's gradient as long as the reconstruction's at one weight:
+ * `clamp(|reconstruction| / (|other| + 1e-4), 0, limit)`, a scalar. Multiply it by a fixed weight.
  */
-export function adaptiveWeight(reconstruction: tf.Tensor, generator: tf.Tensor): tf.Tensor {
+export function adaptiveWeight(
+  reconstruction: tf.Tensor,
+  other: tf.Tensor,
+  { limit = 1e4 }: { /** @default 1e4, VQGAN's */ readonly limit?: number } = {},
+): tf.Tensor {
   const length = (gradient: tf.Tensor) => tf.sqrt(tf.sum(tf.square(gradient)));
-  const ratio = tf.div(length(reconstruction), tf.add(length(generator), tf.scalar(1e-4)));
-  return tf.minimum(ratio, tf.scalar(1e4));
+  const ratio = tf.div(length(reconstruction), tf.add(length(other), tf.scalar(1e-4)));
+  return tf.minimum(ratio, tf.scalar(limit));
 }
 
 export type SemanticDistance = "l2" | "cosine";
 
-/** The semantic-preservation loss: how far latents `(N, T, d)` moved from those of the frozen snapshot. */
+/** The semantic-preservation loss: how far latents `(N, T, d)`, or features, moved from those of the frozen snapshot. */
 export function semanticLoss(
   latents: tf.Tensor,
   snapshot: tf.Tensor,

@@ -5,46 +5,26 @@
  * `perceptual` trains all three and holds the latents near those of a frozen snapshot; `refine` trains
  * the decoder alone. Each has a discriminator beside it once `discriminator` is configured.
  *
- * Difference from upstream's VQGAN-style loop: one pass gives both gradients, so the discriminator
- * judges the very images that the decoder was judged by, rather than those after the decoder's update.
- *
  * N images, H x W pixels, T tokens, W width of the encoder, d channels of the latent.
  */
 import { check } from "@aligntok/core";
-import type { ViTConfig } from "@aligntok/encoders";
-import { stopGradient, valueAndGrad } from "@aligntok/jit";
 import type { TensorParameters } from "@aligntok/nn";
-import { add, mul, reshape, scalar, sum, type Tensor, transpose } from "@tensorflow/tfjs-core";
-import { applyAdapter } from "./adapter.ts";
-import {
-  applyDecoderBody,
-  applyDecoderHead,
-  type DecoderConfig,
-  decoderStride,
-} from "./decoder.ts";
-import {
-  applyDiscriminator,
-  type DiscriminatorConfig,
-  isRunningStatistic,
-} from "./discriminator.ts";
+import { reshape, type Tensor, transpose } from "@tensorflow/tfjs-core";
+import { applyAdapter, applyVariationalAdapter } from "./adapter.ts";
+import { decoderStride } from "./decoder.ts";
 import { applyEncoder } from "./encoder.ts";
+import { applyLora, type LoraConfig } from "./lora.ts";
+import { type SemanticDistance, semanticLoss } from "./losses.ts";
 import {
-  absoluteLoss,
-  adaptiveWeight,
-  generatorLoss,
-  hingeLoss,
-  type Perceptual,
-  type SemanticDistance,
-  semanticLoss,
-} from "./losses.ts";
-
-/** Architecture of a tokenizer, as stored in its `config.json`. */
-export interface TokenizerConfig {
-  readonly encoder: ViTConfig;
-  readonly decoder: DecoderConfig;
-  /** Width between the adapter's two layers. @default the encoder's width */
-  readonly adapterHidden?: number;
-}
+  createReconstructionStep,
+  type LatentTerm,
+  type ReconstructionConfig,
+  type StageInputs,
+  type StageOutputs,
+} from "./reconstruction-step.ts";
+import { adapterOf, type TokenizerConfig } from "./tokenizer-config.ts";
+import { samplePosterior } from "./vae/autoencoder.ts";
+import { klLoss } from "./vae/losses.ts";
 
 export type Stage = "latent" | "perceptual" | "refine";
 
@@ -58,114 +38,83 @@ export const trainableParts: Readonly<Record<Stage, readonly string[]>> = {
   refine: ["post_quant_conv", "decoder"],
 };
 
-export interface StageConfig {
+/** What the semantic-preservation loss compares: the adapter's output, or the encoder's before it. */
+export type SemanticTarget = "latent" | "features";
+
+export interface StageConfig extends ReconstructionConfig {
   readonly stage: Stage;
   readonly tokenizer: TokenizerConfig;
-  /** The perceptual term. @default none */
-  readonly perceptual?: Perceptual;
-  /** Builds the GAN branch. @default none */
-  readonly discriminator?: DiscriminatorConfig;
-  /** Weight of the perceptual term. @default 1 */
-  readonly perceptualWeight?: number;
-  /** Factor on the adaptive weight of the generator's loss. @default 0.5 */
-  readonly discriminatorWeight?: number;
-  /** Weight of the semantic-preservation loss, stage `perceptual`. @default 1 */
+  /** Weight of the semantic-preservation loss, stage `perceptual`; 0 leaves it out. @default 1, the paper's on ImageNet */
   readonly semanticWeight?: number;
   /** @default "l2" */
   readonly semanticDistance?: SemanticDistance;
-}
-
-export interface StageInputs {
-  /** The weights under `trainableParts[stage]`. */
-  readonly trainable: TensorParameters;
-  /** `encoder.*` (and, to refine, `adapter.*`), unless `features` or `latents` stand in for them. */
-  readonly frozen?: TensorParameters;
-  /** `encoder.*` and `adapter.*` as the previous stage left them, unless `latents` stand in for them. */
-  readonly snapshot?: TensorParameters;
-  /** Weights and running statistics; present exactly where the configuration has a discriminator. */
-  readonly discriminator?: TensorParameters;
-  /** Weights of the perceptual term; present exactly where the configuration has one. */
-  readonly perceptual?: TensorParameters;
-  /** `(N, 3, H, W)` in [-1, 1]. */
-  readonly images: Tensor;
-  /** Stage `latent`: patch tokens `(N, T, W)` of the frozen encoder, computed once. */
-  readonly features?: Tensor;
-  /** `(N, T, d)`. Stage `refine`: the latents, computed once. Stage `perceptual`: those of the snapshot. */
-  readonly latents?: Tensor;
-}
-
-/** Scalars of one step. */
-export interface StageLosses {
-  /** What the trainable part minimises, with every weight applied. */
-  readonly total: Tensor;
-  readonly absolute: Tensor;
-  readonly perceptual?: Tensor;
-  readonly semantic?: Tensor;
-  readonly generator?: Tensor;
-  /** The factor that the generator's loss had, `discriminatorWeight` included. */
-  readonly generatorWeight?: Tensor;
-  readonly discriminator?: Tensor;
-}
-
-export interface StageOutputs {
-  readonly losses: StageLosses;
-  /** Of `losses.total`, like `trainable`. */
-  readonly gradients: TensorParameters;
-  /** Of `losses.discriminator`, like the discriminator's weights without its statistics. */
-  readonly discriminatorGradients?: TensorParameters;
-  /** The discriminator's running statistics after this batch. */
-  readonly discriminatorStatistics?: TensorParameters;
+  /** @default "latent" */
+  readonly semanticTarget?: SemanticTarget;
+  /** Trains low-rank factors in place of the encoder's own weights, stage `perceptual`. @default none */
+  readonly lora?: LoraConfig;
+  /**
+   * Weight of the KL term of a variational adapter (`klLoss` of `/vae`), in stages `latent` and `perceptual`, where latents
+   * are sampled; `refine` takes the means. @default 1e-6, LDM's
+   */
+  readonly klWeight?: number;
 }
 
 /** The function to compile for a stage. */
 export function createStageStep(config: StageConfig): (inputs: StageInputs) => StageOutputs {
-  const { discriminator, tokenizer, semanticWeight = 1 } = config;
-
+  const step = createReconstructionStep(
+    {
+      decoder: config.tokenizer.decoder,
+      encode: (params, inputs) => encodeStage(config, params, inputs),
+    },
+    config,
+  );
   return (inputs) => {
     checkInputs(config, inputs);
-    const { aux, gradients } = valueAndGrad((trainable: TensorParameters) => {
-      const params = { ...inputs.frozen, ...trainable };
-      const latents = latentsOf(config, params, inputs); // (N, T, d)
-      const hidden = applyDecoderBody(
-        tokenizer.decoder,
-        params,
-        toMap(config, latents, inputs.images),
-      );
-      const image = applyDecoderHead(tokenizer.decoder, params, hidden); // (N, 3, H, W)
-      const semantic = semanticTerm(config, latents, inputs);
-      const judged = discriminator
-        ? adversarialTerm(config, inputs, { params, hidden, image })
-        : reconstructionTerm(config, inputs, image);
-      const withSemantic = (loss: Tensor) =>
-        semantic ? add(loss, mul(semantic, scalar(semanticWeight))) : loss;
-      const losses = {
-        ...judged.losses,
-        ...(semantic && { semantic }),
-        total: withSemantic(judged.losses.total),
-      };
-      return { loss: withSemantic(judged.loss), aux: { losses, image: stopGradient(image) } };
-    }, inputs.trainable);
-    if (!discriminator) return { losses: aux.losses, gradients };
-    const judge = discriminatorStep(discriminator, inputs, aux.image);
-    return {
-      losses: { ...aux.losses, discriminator: judge.loss },
-      gradients,
-      discriminatorGradients: judge.gradients,
-      discriminatorStatistics: judge.statistics,
-    };
+    return step(inputs);
   };
 }
 
-/** The latents under training: of the trainable and frozen weights, or as given. */
-function latentsOf(config: StageConfig, params: TensorParameters, inputs: StageInputs): Tensor {
-  const { stage, tokenizer } = config;
-  if (stage === "refine" && inputs.latents) return inputs.latents;
-  const stride = decoderStride(tokenizer.decoder);
+/** Whether a stage draws its latents from the adapter's distribution. */
+export function samplesLatents({ stage, tokenizer }: StageConfig): boolean {
+  return stage !== "refine" && tokenizer.adapter?.variational === true;
+}
+
+/** Whether a stage holds on to the snapshot. */
+export function preservesSemantics({ stage, semanticWeight = 1 }: StageConfig): boolean {
+  return stage === "perceptual" && semanticWeight !== 0;
+}
+
+function encodeStage(config: StageConfig, given: TensorParameters, inputs: StageInputs) {
+  const { stage, tokenizer, klWeight = 1e-6, semanticWeight = 1 } = config;
+  const { images } = inputs;
+  if (stage === "refine" && inputs.latents)
+    return { latents: toMap(config, inputs.latents, images) };
+  const params = config.lora ? applyLora(config.lora, given) : given;
+  const adapter = adapterOf(tokenizer);
   const features =
-    stage === "latent" && inputs.features
-      ? inputs.features
-      : applyEncoder(tokenizer.encoder, params, inputs.images, { stride });
-  return applyAdapter(params, features);
+    stage === "latent" && inputs.features ? inputs.features : featuresOf(config, params, images);
+
+  const posterior = samplesLatents(config)
+    ? applyVariationalAdapter(adapter, params, features)
+    : undefined;
+  const mean = posterior?.mean ?? applyAdapter(adapter, params, features); // (N, T, d)
+  const terms: { semantic?: LatentTerm; kl?: LatentTerm } = {};
+  if (preservesSemantics(config)) {
+    const loss = semanticTerm(config, { latents: mean, features, inputs });
+    terms.semantic = { loss, weight: semanticWeight };
+  }
+  if (!posterior) return { latents: toMap(config, mean, images), terms };
+
+  const values = images.shape.slice(1).reduce((a, b) => a * b); // 3 H W
+  terms.kl = { loss: klLoss(posterior, values), weight: klWeight };
+  const sampled = samplePosterior(posterior, inputs.noise!);
+  return { latents: toMap(config, sampled, images), terms };
+}
+
+/** Patch tokens `(N, T, W)`. */
+function featuresOf({ tokenizer }: StageConfig, params: TensorParameters, images: Tensor): Tensor {
+  const stride = decoderStride(tokenizer.decoder);
+  return applyEncoder(tokenizer.encoder, params, images, { stride });
 }
 
 /** `(N, T, d)` to `(N, d, h, w)`. */
@@ -176,133 +125,37 @@ function toMap({ tokenizer }: StageConfig, latents: Tensor, images: Tensor): Ten
   return reshape(transpose(latents, [0, 2, 1]), [n, d, height / stride, width / stride]);
 }
 
-/** The distance to the latents of the snapshot, which no gradient reaches. */
+/** The distance to what the snapshot makes of the same images, which no gradient reaches. */
 function semanticTerm(
   config: StageConfig,
-  latents: Tensor,
-  inputs: StageInputs,
-): Tensor | undefined {
-  if (config.stage !== "perceptual") return undefined;
-  const { tokenizer, semanticDistance: distance = "l2" } = config;
-  const { snapshot, images } = inputs;
-  const kept = snapshot
-    ? applyAdapter(
-        snapshot,
-        applyEncoder(tokenizer.encoder, snapshot, images, {
-          stride: decoderStride(tokenizer.decoder),
-        }),
-      )
-    : inputs.latents!;
-  return semanticLoss(latents, kept, { distance });
-}
-
-/** `loss` is what to differentiate; `losses` holds the terms, its `total` without the semantic one. */
-interface Judged {
-  readonly loss: Tensor;
-  readonly losses: StageLosses;
-}
-
-function reconstructionTerm(config: StageConfig, inputs: StageInputs, image: Tensor): Judged {
-  const { perceptual, perceptualWeight = 1 } = config;
-  const absolute = absoluteLoss(image, inputs.images);
-  if (!perceptual) return { loss: absolute, losses: { total: absolute, absolute } };
-  const distance = perceptual.distance(inputs.perceptual!, image, inputs.images);
-  const total = add(absolute, mul(distance, scalar(perceptualWeight)));
-  return { loss: total, losses: { total, absolute, perceptual: distance } };
-}
-
-/**
- * Reconstruction and generator together. Their gradients are taken at the image, once each; from there
- * both the adaptive weight and the pull on all weights follow: the sum of image times its combined
- * gradient, held constant, has the gradient of the combined loss, for one backward pass of the decoder.
- */
-function adversarialTerm(
-  config: StageConfig,
-  inputs: StageInputs,
   {
-    params,
-    hidden,
-    image,
-  }: { readonly params: TensorParameters; readonly hidden: Tensor; readonly image: Tensor },
-): Judged {
-  const { tokenizer, discriminator, discriminatorWeight = 0.5 } = config;
-  const seen = stopGradient(image);
-  const reconstruction = valueAndGrad((x: Tensor) => {
-    const { loss, losses } = reconstructionTerm(config, inputs, x);
-    return { loss, aux: losses };
-  }, seen);
-  const generator = valueAndGrad((x: Tensor) => {
-    const { logits } = applyDiscriminator(discriminator!, inputs.discriminator!, x, {
-      training: true,
-    });
-    return generatorLoss(logits);
-  }, seen);
-
-  const name = "decoder.conv_out.weight";
-  const heldHidden = stopGradient(hidden);
-  const held = {
-    ...params,
-    "decoder.conv_out.bias": stopGradient(params["decoder.conv_out.bias"]!),
-  };
-  const atLastWeight = (imageGradient: Tensor) =>
-    valueAndGrad(
-      (weight: Tensor) =>
-        sum(
-          mul(
-            applyDecoderHead(tokenizer.decoder, { ...held, [name]: weight }, heldHidden),
-            imageGradient,
-          ),
-        ),
-      stopGradient(params[name]!),
-    ).gradients;
-  const weight = mul(
-    adaptiveWeight(atLastWeight(reconstruction.gradients), atLastWeight(generator.gradients)),
-    scalar(discriminatorWeight),
-  );
-  const pull = stopGradient(add(reconstruction.gradients, mul(generator.gradients, weight)));
-  return {
-    loss: sum(mul(image, pull)),
-    losses: {
-      ...reconstruction.aux,
-      total: add(reconstruction.value, mul(generator.value, weight)),
-      generator: generator.value,
-      generatorWeight: weight,
-    },
-  };
-}
-
-/** One step of the discriminator: it sees the real batch, then the reconstructed one, as two batches. */
-function discriminatorStep(
-  config: DiscriminatorConfig,
-  { discriminator, images }: StageInputs,
-  reconstructed: Tensor,
-) {
-  const entries = Object.entries(discriminator!);
-  const weights: TensorParameters = Object.fromEntries(
-    entries.filter(([name]) => !isRunningStatistic(name)),
-  );
-  const { value, aux, gradients } = valueAndGrad((trained: TensorParameters) => {
-    const training = { training: true } as const;
-    const real = applyDiscriminator(config, { ...discriminator, ...trained }, images, training);
-    const fake = applyDiscriminator(
-      config,
-      { ...real.statistics, ...trained },
-      reconstructed,
-      training,
-    );
-    return { loss: hingeLoss(real.logits, fake.logits), aux: fake.statistics };
-  }, weights);
-  return { loss: value, gradients, statistics: aux };
+    latents,
+    features,
+    inputs,
+  }: { readonly latents: Tensor; readonly features: Tensor; readonly inputs: StageInputs },
+): Tensor {
+  const { tokenizer, semanticDistance: distance = "l2", semanticTarget = "latent" } = config;
+  const { snapshot, images } = inputs;
+  if (semanticTarget === "features") {
+    const kept = inputs.features ?? featuresOf(config, snapshot!, images);
+    return semanticLoss(features, kept, { distance });
+  }
+  const kept =
+    inputs.latents ??
+    applyAdapter(adapterOf(tokenizer), snapshot!, featuresOf(config, snapshot!, images));
+  return semanticLoss(latents, kept, { distance });
 }
 
 /** What cannot be seen from the types: which inputs a stage needs. */
 function checkInputs(config: StageConfig, inputs: StageInputs): void {
-  const { stage, discriminator, perceptual } = config;
+  const { stage, discriminator, perceptual, semanticTarget = "latent" } = config;
+  const standIn = semanticTarget === "latent" ? "latents" : "features";
   const missing = [
     discriminator && !inputs.discriminator && "discriminator",
     perceptual && !inputs.perceptual && "perceptual",
+    samplesLatents(config) && !inputs.noise && "noise",
     stage === "latent" && !inputs.features && !inputs.frozen && "features or frozen",
-    stage === "perceptual" && !inputs.latents && !inputs.snapshot && "latents or snapshot",
+    preservesSemantics(config) && !inputs[standIn] && !inputs.snapshot && `${standIn} or snapshot`,
     stage === "refine" && !inputs.latents && !inputs.frozen && "latents or frozen",
   ].filter(Boolean);
   check(

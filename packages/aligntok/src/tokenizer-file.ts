@@ -3,11 +3,11 @@ import { join } from "node:path";
 import { loadParameters } from "@aligntok/checkpoint";
 import { check } from "@aligntok/core";
 import { formatConfig, parseConfig } from "@aligntok/encoders";
-import { asCount, asRecord, type Json } from "./config-json.ts";
+import type { AdapterForm } from "./adapter.ts";
+import { asBoolean, asCount, asRecord, type Json } from "./config-json.ts";
 import type { DecoderConfig } from "./decoder.ts";
 import { checkWeights } from "./expected-weights.ts";
 import { readFolderConfig, takeStats, writeModelFolder } from "./model-folder.ts";
-import type { TokenizerConfig } from "./stages.ts";
 import {
   type AlignedTokenizer,
   createTokenizer,
@@ -15,6 +15,7 @@ import {
   type TokenizerWeights,
   tokenizerShapes,
 } from "./tokenizer.ts";
+import type { TokenizerConfig } from "./tokenizer-config.ts";
 
 /**
  * Writes `config.json` and `model.safetensors` (`encoder.*` under the encoder's own names, `adapter.*`,
@@ -46,11 +47,11 @@ export async function loadTokenizer(
   return createTokenizer({ config, parameters, stats }, options);
 }
 
-function formatTokenizerConfig({ encoder, decoder, adapterHidden }: TokenizerConfig): object {
+function formatTokenizerConfig({ encoder, decoder, adapter }: TokenizerConfig): object {
   return {
     model_type: "aligntok",
     encoder: formatConfig(encoder),
-    ...(adapterHidden && { adapter_hidden: adapterHidden }),
+    ...(adapter && { adapter }),
     decoder: {
       z_channels: decoder.latent,
       ch: decoder.channels,
@@ -69,11 +70,27 @@ function parseTokenizerConfig(record: Json): TokenizerConfig {
     () => `config model_type: expected aligntok, got ${JSON.stringify(record.model_type)}`,
   );
   const decoder = asRecord(record.decoder, "config decoder");
-  const hidden = record.adapter_hidden;
   return {
     encoder: parseConfig(record.encoder),
     decoder: parseDecoder(decoder),
-    ...(hidden !== undefined && { adapterHidden: asCount(hidden, "adapter_hidden") }),
+    ...(record.adapter !== undefined && {
+      adapter: parseAdapter(asRecord(record.adapter, "config adapter")),
+    }),
+  };
+}
+
+function parseAdapter({ kind, hidden, normalized, variational }: Json): AdapterForm {
+  check(
+    kind === undefined || kind === "mlp" || kind === "linear",
+    () => `config adapter kind: expected mlp or linear, got ${JSON.stringify(kind)}`,
+  );
+  return {
+    ...(kind && { kind }),
+    ...(hidden !== undefined && { hidden: asCount(hidden, "adapter hidden") }),
+    ...(normalized !== undefined && { normalized: asBoolean(normalized, "adapter normalized") }),
+    ...(variational !== undefined && {
+      variational: asBoolean(variational, "adapter variational"),
+    }),
   };
 }
 

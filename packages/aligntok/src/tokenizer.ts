@@ -15,7 +15,7 @@ import { resamplePositions, type ViTConfig, vitShapes } from "@aligntok/encoders
 import type { TensorParameters } from "@aligntok/nn";
 import { selectParameters } from "@aligntok/train";
 import { type Tensor, transpose } from "@tensorflow/tfjs-core";
-import { adapterShapes, applyAdapter, initAdapter } from "./adapter.ts";
+import { type AdapterForm, adapterShapes, applyAdapter, initAdapter } from "./adapter.ts";
 import {
   applyDecoder,
   type DecoderConfig,
@@ -26,7 +26,7 @@ import {
 import { applyEncoder, withoutPrefix, withPrefix } from "./encoder.ts";
 import { checkImages, toPixels, toPlanes } from "./images.ts";
 import { createRowFunction, type RowFunctionOptions } from "./row-function.ts";
-import type { TokenizerConfig } from "./stages.ts";
+import { adapterOf, type TokenizerConfig } from "./tokenizer-config.ts";
 
 /** A configuration with its weights, under `encoder.`, `adapter.`, `post_quant_conv.` and `decoder.`. */
 export interface TokenizerWeights {
@@ -37,24 +37,21 @@ export interface TokenizerWeights {
 }
 
 /** Name and shape of every weight. */
-export function tokenizerShapes({
-  encoder,
-  decoder,
-  adapterHidden: hidden,
-}: TokenizerConfig): Readonly<Record<string, readonly number[]>> {
-  const adapter = { width: encoder.width, latent: decoder.latent, ...(hidden && { hidden }) };
+export function tokenizerShapes(
+  config: TokenizerConfig,
+): Readonly<Record<string, readonly number[]>> {
   return {
-    ...withPrefix(vitShapes(encoder), "encoder."),
-    ...adapterShapes(adapter),
-    ...decoderShapes(decoder),
+    ...withPrefix(vitShapes(config.encoder), "encoder."),
+    ...adapterShapes(adapterOf(config)),
+    ...decoderShapes(config.decoder),
   };
 }
 
 export interface InitTokenizerOptions {
   /** Side in pixels of the images that it will be trained on; a multiple of the stride. */
   readonly imageSize: number;
-  /** Width between the adapter's two layers. @default the encoder's width */
-  readonly adapterHidden?: number;
+  /** @default two layers as wide as the encoder */
+  readonly adapter?: AdapterForm;
 }
 
 /**
@@ -68,7 +65,7 @@ export function initTokenizer(
     readonly decoder: DecoderConfig;
     readonly random: Random;
   },
-  { imageSize, adapterHidden }: InitTokenizerOptions,
+  { imageSize, adapter }: InitTokenizerOptions,
 ): TokenizerWeights {
   const { encoder, decoder, random } = parts;
   const stride = decoderStride(decoder);
@@ -76,7 +73,7 @@ export function initTokenizer(
     imageSize > 0 && imageSize % stride === 0,
     () => `imageSize: expected a multiple of the stride ${stride}, got ${imageSize}`,
   );
-  const { patchSize, width } = encoder.config;
+  const { patchSize } = encoder.config;
   const side = imageSize / stride;
   const fitted = resamplePositions(encoder.config, encoder.parameters, [side, side]);
   const body: ViTConfig = {
@@ -87,21 +84,15 @@ export function initTokenizer(
     embeddingWidth: 0,
   };
   const names = Object.keys(vitShapes(body));
+  const config: TokenizerConfig = { encoder: body, decoder, ...(adapter && { adapter }) };
   return {
-    config: {
-      encoder: body,
-      decoder,
-      ...(adapterHidden && { adapterHidden }),
-    },
+    config,
     parameters: {
       ...withPrefix(
         Object.fromEntries(names.map((name) => [name, parameter(fitted, name)])),
         "encoder.",
       ),
-      ...initAdapter(
-        { width, latent: decoder.latent, ...(adapterHidden && { hidden: adapterHidden }) },
-        random,
-      ),
+      ...initAdapter(adapterOf(config), random),
       ...initDecoder(decoder, random),
     },
   };
@@ -137,7 +128,7 @@ export function createTokenizer(
     applyEncoder(encoder, params, x, { stride });
   const featuring = createRowFunction(toFeatures, fixedWeights, options);
   const encoding = createRowFunction(
-    (params, x) => applyAdapter(params, toFeatures(params, x)),
+    (params, x) => applyAdapter(adapterOf(config), params, toFeatures(params, x)),
     { ...fixedWeights, ...adapterWeights },
     options,
   );

@@ -60,6 +60,7 @@ describe("decoder", () => {
         .reduce((sum, [, shape]) => sum + sizeOf(shape), 0);
     expect(count(decoderSizes.f16d32)).toBe(41_417_603);
     expect(count(decoderSizes.f16d64)).toBe(41_565_059);
+    expect(count(decoderSizes.f16d32Wide)).toBe(371_585_667);
     expect(count(decoderSizes.small)).toBe(8_218_819);
     expect(count(decoderSizes.tiny)).toBe(2_526_448);
   });
@@ -122,7 +123,7 @@ describe("encoder and adapter", () => {
     const params = toTensors(weights);
     const features = applyEncoder(encoder, params, toTensor(weights.images!), { stride: 4 });
     expectNear(features, forward.features!);
-    expectNear(applyAdapter(params, features), forward.latents!);
+    expectNear(applyAdapter({ width: 8, latent: 4 }, params, features), forward.latents!);
   });
 
   it("resize images where patch and stride differ", () => {

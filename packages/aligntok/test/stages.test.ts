@@ -1,11 +1,19 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { describe, expect, it } from "vitest";
-import { createStageStep, type StageConfig, stages, trainableParts } from "../src/index.ts";
+import {
+  applyAdapter,
+  applyEncoder,
+  createStageStep,
+  type StageConfig,
+  type StageOutputs,
+  stages,
+  trainableParts,
+} from "../src/index.ts";
 import {
   convolutionPerceptual,
   discriminator,
+  encoder,
   expectAllNear,
-  expectNear,
   parts,
   readGolden,
   tokenizer,
@@ -16,6 +24,7 @@ import {
 
 const weights = await readGolden("weights");
 const judge = await readGolden("discriminator");
+const variants = await readGolden("stage-variants");
 const forward = await readGolden("forward");
 const images = toTensor(weights.images!);
 const perceptual = convolutionPerceptual(weights["perceptual.weight"]!);
@@ -41,6 +50,19 @@ function inputsFor(stage: (typeof stages)[number]) {
   };
 }
 
+/** The losses and gradients that the fixture has of a variant. */
+function expectVariant(name: string, outputs: StageOutputs): void {
+  expectAllNear(
+    { ...outputs.losses } as Record<string, tf.Tensor>,
+    under(variants, `${name}.losses.`),
+  );
+  for (const part of ["gradients", "discriminatorGradients"] as const) {
+    const expected = under(variants, `${name}.${part}.`);
+    const shown = Object.keys(expected).map((key) => [key, outputs[part]![key]!]);
+    expectAllNear(Object.fromEntries(shown), expected);
+  }
+}
+
 describe("stage steps", () => {
   it.each(stages)("%s equals PyTorch: losses, gradients, batch statistics", async (stage) => {
     const golden = await readGolden(`stage-${stage}`);
@@ -51,13 +73,65 @@ describe("stage steps", () => {
     expectAllNear(outputs.discriminatorStatistics!, under(golden, "discriminatorStatistics."));
   });
 
-  it("perceptual takes the cosine distance instead", async () => {
-    const golden = await readGolden("stage-perceptual-cosine");
-    const config = { ...full, stage: "perceptual", semanticDistance: "cosine" } as const;
-    const outputs = createStageStep(config)(inputsFor("perceptual"));
-    expectNear(outputs.losses.semantic!, golden["losses.semantic"]!);
-    const name = "adapter.fc2.weight";
-    expectNear(outputs.gradients[name]!, golden[`gradients.${name}`]!);
+  it.each([
+    ["cosine", { semanticDistance: "cosine" }],
+    ["features", { semanticTarget: "features" }],
+    ["features-cosine", { semanticTarget: "features", semanticDistance: "cosine" }],
+    ["non-saturating", { adversarialLoss: "non-saturating" }],
+  ] as const)("perceptual, %s: equals PyTorch", (name, options) => {
+    const outputs = createStageStep({ ...full, ...options, stage: "perceptual" })(
+      inputsFor("perceptual"),
+    );
+    expectVariant(name, outputs);
+  });
+
+  it("perceptual with low-rank factors in place of the encoder's weights equals PyTorch", () => {
+    const factors = Object.fromEntries(
+      Object.entries(under(variants, "lora.")).filter(([key]) => key.startsWith("encoder.")),
+    );
+    const { trainable, ...inputs } = inputsFor("perceptual");
+    const [own, rest] = [true, false].map((encoder) =>
+      Object.fromEntries(
+        Object.entries(trainable).filter(([key]) => key.startsWith("encoder.") === encoder),
+      ),
+    );
+    const config = { ...full, stage: "perceptual", lora: { rank: 2, alpha: 3 } } as const;
+    const outputs = createStageStep(config)({
+      ...inputs,
+      frozen: own!,
+      trainable: { ...toTensors(factors), ...rest },
+    });
+    expect(Object.keys(under(variants, "lora.gradients."))).toEqual(
+      expect.arrayContaining(Object.keys(factors)),
+    );
+    expect(outputs.gradients).not.toHaveProperty(["encoder.blocks.0.attn.qkv.weight"]);
+    expectVariant("lora", outputs);
+  });
+
+  it("perceptual with a variational adapter samples, and equals PyTorch", () => {
+    const { noise, ...own } = under(variants, "kl.");
+    const adapter = Object.fromEntries(
+      Object.entries(own).filter(([key]) => key.startsWith("adapter.")),
+    );
+    const inputs = inputsFor("perceptual");
+    const config = {
+      ...full,
+      stage: "perceptual",
+      tokenizer: { ...tokenizer, adapter: { variational: true } },
+      klWeight: 40,
+    } as const;
+    const latents = applyAdapter(
+      { width: 8, latent: 4 },
+      snapshot,
+      applyEncoder(encoder, snapshot, images, { stride: 4 }),
+    ); // the snapshot of the fixture has an ordinary adapter
+    const outputs = createStageStep(config)({
+      ...inputs,
+      trainable: { ...inputs.trainable, ...toTensors(adapter) },
+      latents,
+      noise: toTensor(noise!),
+    });
+    expectVariant("kl", outputs);
   });
 
   it.each([
@@ -87,6 +161,15 @@ describe("stage steps", () => {
     );
     expect(losses.generator).toBeUndefined();
     expect(discriminatorGradients).toBeUndefined();
+  });
+
+  it("without semantic weight needs no snapshot", () => {
+    const { snapshot: _, ...inputs } = inputsFor("perceptual");
+    const config = { ...full, stage: "perceptual", semanticWeight: 0 } as const;
+    expect(createStageStep(config)(inputs).losses.semantic).toBeUndefined();
+    expect(() => createStageStep({ ...config, semanticWeight: 1 })(inputs)).toThrow(
+      /stage perceptual: expected the inputs latents or snapshot/,
+    );
   });
 
   it("says which inputs are missing", () => {

@@ -80,7 +80,7 @@ describe("initTokenizer", () => {
     const vit = { config: big, parameters: initViT(big, createRandom(1, "vit")) };
     const made = initTokenizer(
       { encoder: vit, decoder, random: createRandom(2, "tokenizer") },
-      { imageSize: 24, adapterHidden: 6 },
+      { imageSize: 24, adapter: { hidden: 6 } },
     );
     expect(made.config.encoder).toMatchObject({ imageSize: 24, classes: 0 });
     expect(made.parameters["encoder.pos_embed"]!.shape).toEqual([1, 37, 8]);

@@ -1,14 +1,24 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createRandom, type Images, type Parameters, type Random, zeros } from "@aligntok/core";
+import {
+  createRandom,
+  type Images,
+  ndarray,
+  type Parameters,
+  type Random,
+  zeros,
+} from "@aligntok/core";
 import { initViT } from "@aligntok/encoders";
-import { createRunLog, readRunLog } from "@aligntok/train";
+import { createRunLog, loadLatestCheckpoint, readRunLog } from "@aligntok/train";
+import * as tf from "@tensorflow/tfjs-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { encoderGroups } from "../src/encoder-rates.ts";
 import {
   createFeaturePerceptual,
   createTokenizer,
   initTokenizer,
+  type Perceptual,
   type Stage,
   stages,
   type TrainedStage,
@@ -16,7 +26,7 @@ import {
   trainableParts,
   trainStage,
 } from "../src/index.ts";
-import { decoder, discriminator, encoder } from "./golden.ts";
+import { decoder, discriminator, encoder, relativeError } from "./golden.ts";
 
 /** Eight images of two colour ramps each, easy to tell apart and to learn. */
 const images = (() => {
@@ -76,6 +86,10 @@ function changedParts(before: Parameters, after: Parameters): string[] {
     before[name]!.data.some((x, i) => x !== after[name]!.data[i]),
   );
   return [...new Set(changed.map((name) => name.split(".")[0]!))].sort();
+}
+
+function pickOne({ parameters }: TrainedStage, name: string): Parameters {
+  return { [name]: parameters[name]! };
 }
 
 describe("trainStage", () => {
@@ -176,5 +190,160 @@ describe("trainStage", () => {
     await expect(trainStage(start, { ...first, stage: "refine" })).rejects.toThrow(
       /expected stage refine with seed 0, got stage latent/,
     );
+  });
+
+  it("trains low-rank factors alone and returns ordinary weights", async () => {
+    const folder = join(root, "lora");
+    const lora = { rank: 2, targets: ["qkv"] };
+    const trained = await trainStage(start, { ...options("perceptual"), folder, lora });
+    const changed = Object.keys(start.parameters)
+      .filter((name) => name.startsWith("encoder."))
+      .filter((name) => changedParts(pickOne(start, name), pickOne(trained, name)).length > 0);
+    expect(changed).toEqual([
+      "encoder.blocks.0.attn.qkv.weight",
+      "encoder.blocks.1.attn.qkv.weight",
+    ]);
+    expect(Object.keys(trained.parameters)).toEqual(Object.keys(start.parameters));
+    const saved = (await loadLatestCheckpoint(folder))!.tensors.model!;
+    expect(Object.keys(saved)).toContain("encoder.blocks.0.attn.qkv.lora_A.weight");
+    expect(Object.keys(saved)).not.toContain("encoder.blocks.0.attn.qkv.weight");
+  });
+
+  it("averages the gradients of micro-batches", async () => {
+    const train = async (stage: Stage, more: Partial<TrainStageOptions>) =>
+      trainStage(start, {
+        ...options(stage, { steps: 2, discriminator: false, emaDecay: 0 }),
+        batch: () => ({ images }),
+        ...more,
+      });
+    for (const stage of stages) {
+      const whole = await train(stage, {});
+      const cut = await train(stage, { microBatch: 3 }); // 3, 3 and 2 images
+      for (const [name, { data }] of Object.entries(whole.parameters)) {
+        if (/(k|qkv)\.bias$/.test(name)) continue; // of keys: zero but for rounding
+        expect(
+          relativeError(cut.parameters[name]!.data, whole.parameters[name]!),
+          name,
+        ).toBeLessThan(2e-3);
+        expect(data.length).toBe(cut.parameters[name]!.data.length);
+      }
+    }
+  });
+
+  it("samples the latents of a variational adapter alike in a resumed run and in micro-batches", async () => {
+    const sampling = initTokenizer(
+      { encoder: vit, decoder, random: createRandom(2, "tokenizer") },
+      { imageSize: 16, adapter: { variational: true } },
+    );
+    const losses: Record<string, number>[] = [];
+    const common = options("latent", { steps: 3, discriminator: false, klWeight: 10 });
+    const whole = await trainStage(sampling, {
+      ...common,
+      onProgress: ({ metrics }) => metrics && losses.push(metrics),
+    });
+    expect(losses[0]!.kl).toBeGreaterThan(0);
+    expect(losses[0]!.total).toBeCloseTo(
+      losses[0]!.absolute! + losses[0]!.perceptual! + 10 * losses[0]!.kl!,
+      4,
+    );
+    const folder = join(root, "sampling");
+    await trainStage(sampling, { ...common, folder, steps: 1 });
+    const resumed = await trainStage(sampling, { ...common, folder });
+    expect(changedParts(whole.parameters, resumed.parameters)).toEqual([]);
+    const cut = await trainStage(sampling, { ...common, folder: `${folder}-cut`, microBatch: 1 });
+    const name = "adapter.fc2.weight";
+    expect(relativeError(cut.parameters[name]!.data, whole.parameters[name]!)).toBeLessThan(2e-3);
+  });
+
+  /** A perceptual term that is 0 / 0 for black images. */
+  const brittle: Perceptual = {
+    name: "brittle",
+    parameters: { shift: ndarray(Float32Array.of(1), [1]) },
+    distance(params, x, y) {
+      const brightness = tf.mean(tf.add(y, params.shift!));
+      return tf.div(tf.mul(tf.mean(tf.square(tf.sub(x, y))), brightness), brightness);
+    },
+  };
+  const black = zeros([2, 16, 16, 3], "uint8");
+
+  it("stops at a loss that is not a number, naming step, term and checkpoint", async () => {
+    const stopping = options("refine", {
+      perceptual: brittle,
+      checkpointEvery: 2,
+      batch: (step, random) => ({ images: step === 3 ? black : pick(random, 2) }),
+    });
+    await expect(trainStage(start, stopping)).rejects.toMatchObject({
+      code: "diverged",
+      message: expect.stringMatching(
+        /stage refine: step 4 of 4: expected a finite perceptual, got NaN. the last good checkpoint is .*step-000002/,
+      ),
+    });
+  });
+
+  it("stops at a loss that exploded", async () => {
+    await expect(trainStage(start, options("refine", { maxLoss: 1e-3 }))).rejects.toThrow(
+      /stage refine: step 1 of 4: expected absolute within 0.001, got/,
+    );
+  });
+
+  it("skips a step that is not a number: nothing moves", async () => {
+    const isBlack = (step: number) => step === 1 || step === 3;
+    const common = { perceptual: brittle, emaDecay: 0.5, onNaN: "skip" } as const;
+    const batch: TrainStageOptions["batch"] = (step, random) => ({
+      images: isBlack(step) ? black : pick(random, 2),
+    });
+    const one = await trainStage(start, options("perceptual", { ...common, batch, steps: 1 }));
+    const two = await trainStage(start, options("perceptual", { ...common, batch, steps: 2 }));
+    expect(changedParts(one.parameters, two.parameters)).toEqual([]);
+    const folder = join(root, "skipping");
+    const four = { ...options("perceptual", { ...common, batch }), folder };
+    const whole = await trainStage(start, four);
+    expect(changedParts(one.parameters, whole.parameters)).not.toEqual([]);
+    const { tensors, state } = (await loadLatestCheckpoint(folder))!;
+    expect(tensors.optimizer!.step!.data[0]).toBe(2);
+    expect(tensors.discriminator_optimizer!.step!.data[0]).toBe(1);
+    expect(state).toMatchObject({ skippedSteps: [2, 1] });
+  });
+
+  it("takes the discriminator of the stage before, of the same sizes alone", async () => {
+    const before = await trainStage(start, options("latent"));
+    const other = options("perceptual", { discriminator: { channels: 8, layers: 2 } });
+    await expect(trainStage(before, other)).rejects.toThrow(
+      /discriminator main\.0\.weight: expected \[8,3,4,4\], got \[4,3,4,4\] from the stage before/,
+    );
+  });
+
+  it("keeps what is frozen to the bit through 100 steps, batch statistics included", async () => {
+    const judged = await trainStage(start, options("latent", { steps: 2 }));
+    const copy = structuredClone(judged);
+    for (const stage of stages) {
+      // the discriminator starts after the end: it is frozen as well
+      const more = { steps: 100, discriminatorStart: 100, microBatch: 1 } as const;
+      const trained = await trainStage(judged, options(stage, more));
+      expect(changedParts(copy.parameters, trained.parameters)).toEqual(
+        [...trainableParts[stage]].sort(),
+      );
+      expect(changedParts(copy.discriminator!, trained.discriminator!)).toEqual([]);
+    }
+    expect(changedParts(copy.parameters, judged.parameters)).toEqual([]);
+  });
+});
+
+describe("encoderGroups", () => {
+  const names = Object.keys(start.parameters);
+
+  it("halves the rate from block to block", () => {
+    const groups = encoderGroups(names, 2, { encoderLrScale: 0.2, layerDecay: 0.5 });
+    expect(groups).toEqual([
+      { prefix: "encoder.norm", lrScale: 0.2 },
+      { prefix: "encoder.blocks.0", lrScale: 0.05 },
+      { prefix: "encoder.blocks.1", lrScale: 0.1 },
+      { prefix: "encoder", lrScale: 0.025 },
+    ]);
+  });
+
+  it("has none where no encoder is trained", () => {
+    expect(encoderGroups(["decoder.conv_in.bias"], 2, {})).toEqual([]);
+    expect(() => encoderGroups(names, 2, { layerDecay: 1.5 })).toThrow(/layerDecay: expected/);
   });
 });

@@ -16,6 +16,7 @@ export type { FlatParameters } from "./parameters.ts";
 export {
   assignParameters,
   flattenParameters,
+  hasPrefix,
   selectParameters,
   splitParameters,
   zerosLike,
@@ -24,9 +25,15 @@ export type { Rate, RateMeter } from "./rate-meter.ts";
 export { createRateMeter } from "./rate-meter.ts";
 export type { Metrics, RunLog } from "./run-log.ts";
 export { createRunLog, readRunLog } from "./run-log.ts";
-export type { Schedule } from "./schedule.ts";
-export { createConstantSchedule, createCosineSchedule, createWarmup } from "./schedule.ts";
+export type { Schedule, ScheduleOptions } from "./schedule.ts";
+export {
+  createConstantSchedule,
+  createCosineSchedule,
+  createSchedule,
+  createWarmup,
+} from "./schedule.ts";
 export type {
+  StepResult,
   TrainingCheckpoint,
   TrainingOptions,
   TrainingProgress,

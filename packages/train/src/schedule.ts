@@ -46,3 +46,28 @@ export function createWarmup(
       ? schedule(0) * (startFactor + ((1 - startFactor) * step) / steps)
       : schedule(step - steps);
 }
+
+export interface ScheduleOptions {
+  /** What follows the warm-up: the same rate, or half a cosine down to `minimum`. @default "constant" */
+  readonly shape?: "constant" | "cosine";
+  /** Steps of the whole training, warm-up included: a cosine ends there. */
+  readonly steps: number;
+  /** Steps of a straight line up from 0. @default 0 */
+  readonly warmup?: number;
+  /** Rate at the end of a cosine. @default 0 */
+  readonly minimum?: number;
+}
+
+/** The common schedules from plain settings, as a configuration file has them. */
+export function createSchedule(lr: number, options: ScheduleOptions): Schedule {
+  const { shape = "constant", steps, warmup = 0, minimum = 0 } = options;
+  check(
+    warmup >= 0 && warmup < steps,
+    () => `warm-up: expected fewer steps than the ${steps} in all, got ${warmup}`,
+  );
+  const after =
+    shape === "cosine"
+      ? createCosineSchedule(lr, { steps: steps - warmup, minimum })
+      : createConstantSchedule(lr);
+  return warmup ? createWarmup(after, { steps: warmup }) : after;
+}

@@ -27,10 +27,11 @@ export interface TrainingOptions {
   /** Steps in all, those of earlier processes included. */
   readonly steps: number;
   /**
-   * One step, given its index from 0 to steps - 1. Metrics must be finite. It may reject with the reason of the
-   * loop's `signal` as long as it has changed nothing of the state: the run then ends as if it had not begun.
+   * One step, given its index from 0 to steps - 1. It gives metrics, or with them the change that it has yet to make,
+   * which is made only where they are good. It may reject with the reason of the loop's `signal` as long as it has
+   * changed nothing of the state: the run then ends as if it had not begun.
    */
-  readonly step: (index: number) => Metrics | Promise<Metrics>;
+  readonly step: (index: number) => StepResult | Promise<StepResult>;
   /** The state after the last step. Arrays may be live views: they are written before the next step. */
   readonly save: () => TrainingState | Promise<TrainingState>;
   /** Takes up a saved state. Not called where there is no checkpoint. */
@@ -43,6 +44,14 @@ export interface TrainingOptions {
   readonly checkpointEvery?: number;
   /** Checkpoints to leave. @default 2 */
   readonly keep?: number;
+  /**
+   * What happens at a metric that is NaN, infinite or beyond `limits`: `stop` ends the run with `diverged`, `skip` leaves
+   * out the step's `apply` and counts it, up to ten in a row. A step without `apply` has changed the state already and
+   * always stops. @default "stop"
+   */
+  readonly onNaN?: "stop" | "skip";
+  /** Largest magnitude of metrics by name, beyond which they count as exploded. @default none */
+  readonly limits?: Readonly<Record<string, number>>;
   /** What progress calls it. @default "training" */
   readonly task?: string;
   /** Ends the run with a checkpoint: after the step under way, or at once where that one heeds the signal, too. */
@@ -50,6 +59,9 @@ export interface TrainingOptions {
   /** Called after each step, and once at the start of a resumed run. */
   readonly onProgress?: (progress: TrainingProgress) => void;
 }
+
+/** What a step measured, with the change of the state that follows from it unless it is made already. */
+export type StepResult = Metrics | { readonly metrics: Metrics; readonly apply: () => void };
 
 /** What a run saves: `tensors` by file, and JSON. */
 export interface TrainingState extends CheckpointContent {
@@ -65,7 +77,12 @@ export interface TrainingResult {
   readonly resumedFrom: number;
   /** Folder of the last checkpoint. */
   readonly checkpoint: string;
+  /** Steps left out because of `onNaN: "skip"`, those of earlier processes included. */
+  readonly skipped: number;
 }
+
+/** Steps left out in a row before a run stops: by then it is not the batch. */
+const mostSkipped = 10;
 
 /** Sums of metrics since the last log line; kept in checkpoints, since these fall between lines too. */
 type Pending = Record<string, { sum: number; count: number }>;
@@ -74,12 +91,13 @@ type Pending = Record<string, { sum: number; count: number }>;
  * Runs a training to its end, from the latest checkpoint in its folder if there is one.
  *
  * @throws AlignTokError `aborted` after the signal, everything saved; `diverged` where a metric is
- * NaN or infinite (nothing is saved then); `io` where the folder cannot be written; `bad-input`
+ * NaN, infinite or beyond its limit (nothing is saved then); `io` where the folder cannot be written; `bad-input`
  * where the checkpoint has more steps than asked for. Errors of the callbacks pass through.
  */
 export async function runTraining(options: TrainingOptions): Promise<TrainingResult> {
   const { folder, steps, step, save, log, signal, onProgress, keep = 2 } = options;
   const { logEvery = 10, checkpointEvery = 1000, task = "training" } = options;
+  const { onNaN = "stop", limits = {} } = options;
   for (const [name, value] of Object.entries({ steps, logEvery, checkpointEvery })) {
     check(
       Number.isInteger(value) && value >= 1,
@@ -97,10 +115,12 @@ export async function runTraining(options: TrainingOptions): Promise<TrainingRes
   let checkpoint = latest?.path;
   let savedStep = resumedFrom;
   let pending: Pending = {};
+  let skipped = 0;
+  let skippedInRow = 0;
   if (latest) {
-    const saved = latest.state as { readonly pendingMetrics?: Pending } | null;
-    const { pendingMetrics, ...state } = saved ?? {};
+    const { pendingMetrics, skippedSteps, ...state } = (latest.state ?? {}) as SavedState;
     pending = pendingMetrics ?? {};
+    [skipped, skippedInRow] = skippedSteps ?? [0, 0];
     await options.restore({ ...latest, state });
   }
   log?.rewind(resumedFrom);
@@ -112,8 +132,11 @@ export async function runTraining(options: TrainingOptions): Promise<TrainingRes
   };
   const saveStep = async (done: number) => {
     const { tensors, state } = await save();
-    const content = { tensors, state: { ...state, pendingMetrics: pending }, keep };
-    checkpoint = await saveCheckpoint(folder, done, content);
+    const own: SavedState = {
+      pendingMetrics: pending,
+      ...(skipped && { skippedSteps: [skipped, skippedInRow] }),
+    };
+    checkpoint = await saveCheckpoint(folder, done, { tensors, state: { ...state, ...own }, keep });
     savedStep = done;
   };
 
@@ -127,11 +150,22 @@ export async function runTraining(options: TrainingOptions): Promise<TrainingRes
         { cause: signal.reason },
       );
     }
-    const metrics = await untilAborted(step(done), signal);
-    if (!metrics) continue; // given up: the loop ends above
+    const result = await untilAborted(step(done), signal);
+    if (!result) continue; // given up: the loop ends above
     done++;
-    checkFinite(metrics, `${task}: step ${done} of ${steps}`, checkpoint);
-    addMetrics(pending, metrics);
+    const { metrics, apply } = unpack(result);
+    const bad = findBad(metrics, limits);
+    skippedInRow = bad ? skippedInRow + 1 : 0;
+    if (bad) {
+      const goesOn = onNaN === "skip" && apply && skippedInRow < mostSkipped;
+      if (!goesOn) throw diverged(bad, `${task}: step ${done} of ${steps}`, checkpoint);
+      skipped++;
+      addMetrics(pending, { skipped: 1 });
+    } else {
+      apply?.();
+      addMetrics(pending, metrics);
+      if (onNaN === "skip") addMetrics(pending, { skipped: 0 }); // the line then shows their share
+    }
     const last = done === steps;
     // the line before the checkpoint: a kill in between repeats it, the other way round would lose it
     if (log && (last || done % logEvery === 0)) {
@@ -139,17 +173,30 @@ export async function runTraining(options: TrainingOptions): Promise<TrainingRes
       pending = {};
     }
     if (last || done % checkpointEvery === 0) await saveStep(done);
-    report(done, metrics);
+    report(done, bad ? { skipped } : metrics);
     await setImmediate(); // lets Ctrl-C and timers in, which an engine that blocks would starve
   }
-  return { resumedFrom, checkpoint: checkpoint! };
+  return { resumedFrom, checkpoint: checkpoint!, skipped };
+}
+
+/** What the loop adds to the state of its caller. */
+interface SavedState {
+  readonly pendingMetrics?: Pending;
+  /** In all, and the last ones in a row. */
+  readonly skippedSteps?: readonly [number, number];
+}
+
+function unpack(result: StepResult): { readonly metrics: Metrics; readonly apply?: () => void } {
+  return typeof result.apply === "function"
+    ? (result as { metrics: Metrics; apply: () => void })
+    : { metrics: result as Metrics };
 }
 
 /** What a step gives; nothing where it was given up because of the signal. */
 async function untilAborted(
-  step: Metrics | Promise<Metrics>,
+  step: StepResult | Promise<StepResult>,
   signal: AbortSignal | undefined,
-): Promise<Metrics | undefined> {
+): Promise<StepResult | undefined> {
   try {
     return await step;
   } catch (error) {
@@ -158,15 +205,36 @@ async function untilAborted(
   }
 }
 
-function checkFinite(metrics: Metrics, where: string, checkpoint: string | undefined): void {
+interface BadMetric {
+  readonly name: string;
+  readonly value: number;
+  readonly expected: string;
+}
+
+function findBad(
+  metrics: Metrics,
+  limits: Readonly<Record<string, number>>,
+): BadMetric | undefined {
   for (const [name, value] of Object.entries(metrics)) {
-    if (Number.isFinite(value)) continue;
-    const good = checkpoint ? `the last good checkpoint is ${checkpoint}` : "no checkpoint yet";
-    throw new AlignTokError(
-      "diverged",
-      `${where}: expected a finite ${name}, got ${value}. ${good}; lower the learning rate or clip the gradients`,
-    );
+    if (!Number.isFinite(value)) return { name, value, expected: `a finite ${name}` };
+    const limit = limits[name];
+    if (limit !== undefined && Math.abs(value) > limit) {
+      return { name, value, expected: `${name} within ${limit}` };
+    }
   }
+  return undefined;
+}
+
+function diverged(
+  { expected, value }: BadMetric,
+  where: string,
+  checkpoint: string | undefined,
+): AlignTokError {
+  const good = checkpoint ? `the last good checkpoint is ${checkpoint}` : "no checkpoint yet";
+  return new AlignTokError(
+    "diverged",
+    `${where}: expected ${expected}, got ${value}. ${good}; lower the learning rate or clip the gradients`,
+  );
 }
 
 function addMetrics(pending: Pending, metrics: Metrics): void {

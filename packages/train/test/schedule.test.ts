@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import {
   createConstantSchedule,
   createCosineSchedule,
+  createSchedule,
   createWarmup,
   type Schedule,
 } from "../src/index.ts";
@@ -34,5 +35,18 @@ describe("schedules against torch.optim.lr_scheduler", () => {
   it("warm-up to a cosine", () => {
     const cosine = createCosineSchedule(0.3, { steps: 10 });
     expectRates(createWarmup(cosine, { steps: 5, startFactor: 0.1 }), golden.warmupCosine);
+  });
+
+  it("both from plain settings", () => {
+    const settings = { steps: 15, warmup: 5, minimum: 0.01 };
+    const cosine = createCosineSchedule(0.3, { steps: 10, minimum: 0.01 });
+    const composed = createWarmup(cosine, { steps: 5 });
+    const rates = Array.from({ length: 20 }, (_, step) => composed(step));
+    expectRates(createSchedule(0.3, { ...settings, shape: "cosine" }), rates);
+    expectRates(createSchedule(0.3, settings), [0, 0.06, 0.12, 0.18, 0.24, 0.3, 0.3]);
+    expectRates(createSchedule(0.3, { steps: 15 }), [0.3, 0.3]);
+    expect(() => createSchedule(0.3, { steps: 5, warmup: 5 })).toThrow(
+      /warm-up: expected fewer steps than the 5 in all, got 5/,
+    );
   });
 });

@@ -12,6 +12,7 @@ import {
   readRunLog,
   runTraining,
   saveCheckpoint,
+  type TrainingOptions,
   type TrainingProgress,
 } from "../src/index.ts";
 import { createRegression } from "./regression.ts";
@@ -222,5 +223,64 @@ describe("runTraining", () => {
       "step-000007",
       "step-000014",
     ]);
+  });
+
+  it("stops at a metric beyond its limit", async () => {
+    const run = runTraining({
+      ...createRegression(root, 60).options,
+      step: (index) => ({ loss: index === 3 ? -2e4 : 1 }),
+      limits: { loss: 1e4, other: 1 },
+    });
+    await expect(run).rejects.toThrow(
+      /step 4 of 60: expected loss within 10000, got -20000. no checkpoint yet/,
+    );
+  });
+
+  /** A run that counts what it applied; the metrics of `bad` steps are not finite. */
+  function counting(steps: number, bad: (index: number) => boolean) {
+    const applied: number[] = [];
+    const count = { steps: 0 };
+    const options: TrainingOptions = {
+      folder: root,
+      steps,
+      step: (index) => ({
+        metrics: { loss: bad(index) ? Number.POSITIVE_INFINITY : index },
+        apply() {
+          applied.push(index);
+          count.steps++;
+        },
+      }),
+      save: () => ({ tensors: {}, state: count }),
+      restore({ state }) {
+        Object.assign(count, state);
+      },
+      checkpointEvery: 2,
+      onNaN: "skip",
+    };
+    return { options, applied, count };
+  }
+
+  it("skips steps that are not finite: counts them, changes nothing, goes on", async () => {
+    const log = createRunLog(root);
+    const isBad = (index: number) => index === 1 || index === 4;
+    const first = counting(3, isBad);
+    expect((await runTraining({ ...first.options, log })).skipped).toBe(1);
+    expect(first.applied).toEqual([0, 2]);
+    const second = counting(6, isBad);
+    const result = await runTraining({ ...second.options, log });
+    log.close();
+    expect(second.applied).toEqual([3, 5]);
+    expect(second.count.steps).toBe(4);
+    expect(result).toMatchObject({ resumedFrom: 3, skipped: 2 });
+    const lines = await readRunLog(root);
+    expect(lines.at(-1)).toMatchObject({ step: 6, loss: 4, skipped: 1 / 3 });
+  });
+
+  it("stops all the same after ten skipped in a row, or without a change to leave out", async () => {
+    const { options, applied } = counting(30, (index) => index >= 3);
+    await expect(runTraining(options)).rejects.toThrow(/step 13 of 30: expected a finite loss/);
+    expect(applied).toEqual([0, 1, 2]);
+    const applying = { ...options, folder: join(root, "x"), step: () => ({ loss: Number.NaN }) };
+    await expect(runTraining(applying)).rejects.toThrow(/step 1 of 30: expected a finite loss/);
   });
 });

@@ -1,0 +1,308 @@
+/**
+ * The run of any training of a tokenizer: batches in, weights out, with a discriminator beside them and checkpoints
+ * that resume bit for bit.
+ */
+import {
+  batchRanges,
+  check,
+  createRandom,
+  type Images,
+  type NdArray,
+  type Parameters,
+  type Random,
+  rows,
+} from "@aligntok/core";
+import { type EngineOptions, type Jitted, jit } from "@aligntok/jit";
+import {
+  type AdamGroup,
+  accumulateGradients,
+  assignParameters,
+  computeClipScale,
+  computeGradientNorm,
+  createAdamW,
+  createConstantSchedule,
+  createEma,
+  type FlatParameters,
+  flattenParameters,
+  type RunLog,
+  runTraining,
+  type Schedule,
+  type TrainingProgress,
+  zerosLike,
+} from "@aligntok/train";
+import type { DiscriminatorConfig } from "./discriminator.ts";
+import { toPlanes } from "./images.ts";
+import { betas, createJudge, type Judge } from "./judge.ts";
+import type { ReconstructionConfig, StageInputs, StageOutputs } from "./reconstruction-step.ts";
+
+/** What one step learns from. All batches of a run have one shape, or each shape is compiled anew. */
+export interface StageBatch {
+  /** `(N, H, W, 3)` uint8, already cropped to the training size. */
+  readonly images: Images;
+  /**
+   * Patch tokens `(N, T, W)` of the encoder before the stage, for where images are not augmented: stage `latent`, or
+   * `perceptual` with the semantic target `features`. @default computed
+   */
+  readonly features?: NdArray<"float32">;
+  /**
+   * `(N, h, w, d)`. Stage `refine`: the latents. Stage `perceptual`: those of the tokenizer before the stage,
+   * which the semantic loss holds on to. @default computed
+   */
+  readonly latents?: NdArray<"float32">;
+}
+
+export interface ReconstructionTrainingOptions
+  extends Omit<ReconstructionConfig, "discriminator">,
+    EngineOptions {
+  /** The folder of this run: checkpoints go there, and a run that finds some continues. */
+  readonly folder: string;
+  readonly steps: number;
+  /** The batch of a step; `random` is the step's own stream, for choosing images and crops. */
+  readonly batch: (step: number, random: Random) => StageBatch | Promise<StageBatch>;
+  /**
+   * Images that go through the networks at once. A larger batch is cut, and the gradients of its parts are averaged;
+   * adaptive weights and batch statistics are then those of the parts. @default the whole batch
+   */
+  readonly microBatch?: number;
+  /** @default 0 */
+  readonly seed?: number;
+  /** Learning rate of both networks, or a schedule of it. @default 1e-4, VA-VAE's */
+  readonly lr?: number | Schedule;
+  /** Decoupled weight decay of the tokenizer, as AdamW's. @default 0 */
+  readonly weightDecay?: number;
+  /** Largest norm of the tokenizer's gradients; longer ones are scaled down. @default no limit */
+  readonly maxGradNorm?: number;
+  /** Sizes of the discriminator; `false` trains without one. @default 64 channels, 3 layers */
+  readonly discriminator?: DiscriminatorConfig | false;
+  /** Steps before the discriminator starts; until then another, cheaper graph runs. */
+  readonly discriminatorStart?: number;
+  /** Decay of the moving average of the weights; 0 for none. */
+  readonly emaDecay?: number;
+  /**
+   * At a loss or gradient that is not finite, or a loss beyond `maxLoss`: `stop` ends the run, `skip` leaves out the step
+   * (weights, optimizers, average and statistics stay as they are) and counts it. @default "stop"
+   */
+  readonly onNaN?: "stop" | "skip";
+  /** Magnitude from which a loss term counts as exploded. @default 1e4 */
+  readonly maxLoss?: number;
+  /** Where losses are logged. @default none */
+  readonly log?: RunLog;
+  /** Steps between log lines. @default 10 */
+  readonly logEvery?: number;
+  /** Steps between checkpoints. @default 1000 */
+  readonly checkpointEvery?: number;
+  /** Checkpoints to leave. @default 2 */
+  readonly keep?: number;
+  /** Ends the run with a checkpoint: after the step under way, or at once with `worker`. */
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: TrainingProgress) => void;
+}
+
+/** What a kind of tokenizer adds to the run. */
+export interface ReconstructionTraining {
+  /** Names the run in its checkpoints, which no other may take up, and its random streams. */
+  readonly name: string;
+  /** What progress and errors call it. */
+  readonly task: string;
+  /** What is trained, as it starts; it is copied. */
+  readonly trainable: Parameters;
+  /** The discriminator to go on with. @default a new one */
+  readonly carried?: Parameters;
+  /** Learning rates of parts. @default none */
+  readonly groups?: readonly AdamGroup[];
+  readonly discriminatorStart: number;
+  readonly emaDecay: number;
+  /** The function of a step, with a discriminator or without. */
+  readonly step: (discriminator?: DiscriminatorConfig) => (inputs: StageInputs) => StageOutputs;
+  /** What the step needs besides images, trained weights and judges. `rows` are those that the batch is a part of. */
+  readonly inputs: (batch: StageBatch, part: BatchPart) => ExtraInputs;
+}
+
+/** Where a batch lies in the whole one of a step. */
+export interface BatchPart {
+  readonly step: number;
+  readonly start: number;
+  readonly end: number;
+}
+
+/** Host arrays of `StageInputs`. */
+export type ExtraInputs = {
+  readonly [Name in "frozen" | "snapshot"]?: Parameters;
+} & { readonly [Name in "features" | "latents" | "noise"]?: NdArray<"float32"> };
+
+export interface ReconstructionTrained {
+  /** The trained weights: their moving average where one was kept. */
+  readonly trained: Parameters;
+  readonly discriminator?: Parameters;
+}
+
+/** Runs a training to its end, from the latest checkpoint in its folder if there is one. */
+export async function trainReconstruction(
+  training: ReconstructionTraining,
+  options: ReconstructionTrainingOptions,
+): Promise<ReconstructionTrained> {
+  const { name, task, groups = [], discriminatorStart, emaDecay } = training;
+  const { folder, steps, seed = 0, lr = 1e-4, weightDecay = 0, maxGradNorm } = options;
+  const { discriminator: judgeOption = {}, maxLoss = 1e4 } = options;
+  const schedule = typeof lr === "number" ? createConstantSchedule(lr) : lr;
+  const weights = flattenParameters(training.trainable);
+  const ema = emaDecay > 0 ? createEma(weights, { decay: emaDecay }) : undefined;
+  const adam = createAdamW(weights, { betas, weightDecay, groups, ...(ema && { ema }) });
+  const judge =
+    judgeOption && steps > discriminatorStart
+      ? createJudge(judgeOption, training.carried, createRandom(seed, name, "discriminator"))
+      : undefined;
+  const alone = jit(training.step(), options);
+  const judged = judge && judgeOption ? jit(training.step(judgeOption), options) : undefined;
+  const compute = createGradients(training, { weights, options });
+
+  async function step(index: number) {
+    const batch = await options.batch(index, createRandom(seed, name, "batch", index));
+    const judging = index >= discriminatorStart && judge && judged;
+    if (judging) alone.dispose(); // one graph at a time is enough
+    const result = await compute(judging ? judged : alone, {
+      index,
+      batch,
+      judge: judging ? judge : undefined,
+    });
+    const rate = schedule(index);
+    const norm = computeGradientNorm(result.gradients);
+    return {
+      metrics: {
+        ...result.losses,
+        gradientNorm: norm,
+        ...(judging && {
+          discriminatorGradientNorm: computeGradientNorm(result.judgeGradients),
+        }),
+        lr: rate,
+      },
+      apply() {
+        adam.update(result.gradients, {
+          lr: rate,
+          ...(maxGradNorm && { scale: computeClipScale(norm, maxGradNorm) }),
+        });
+        if (judging) judge.update(result.judgeGradients, { lr: rate }, result.statistics);
+      },
+    };
+  }
+
+  try {
+    await runTraining({
+      ...options,
+      task,
+      step,
+      limits: { absolute: maxLoss, perceptual: maxLoss, semantic: maxLoss, discriminator: maxLoss },
+      save: () => ({
+        tensors: {
+          model: weights.views,
+          optimizer: adam.state(),
+          ...(ema && { ema: ema.parameters.views }),
+          ...judge?.save(),
+        },
+        state: { task, seed },
+      }),
+      restore: ({ tensors, state }) => {
+        check(
+          state.task === task && state.seed === seed,
+          () =>
+            `checkpoint in ${folder}: expected ${task} with seed ${seed}, got ${state.task} with seed ${state.seed}. choose a new folder`,
+        );
+        assignParameters(weights, tensors.model ?? {});
+        adam.restore(tensors.optimizer ?? {});
+        if (ema) assignParameters(ema.parameters, tensors.ema ?? {});
+        // a run that is made longer may only now come to its discriminator
+        const { discriminator, discriminator_optimizer: judgeOptimizer } = tensors;
+        if (discriminator && judgeOptimizer) judge?.restore(discriminator, judgeOptimizer);
+      },
+    });
+  } finally {
+    alone.dispose();
+    judged?.dispose();
+  }
+  const discriminator = judge?.inputs() ?? training.carried;
+  return {
+    trained: (ema?.parameters ?? weights).views,
+    ...(discriminator && { discriminator }),
+  };
+}
+
+type Graph = Jitted<StageInputs, StageOutputs>;
+
+/** Losses and gradients of a batch, in parts where it is larger than `microBatch`. Changes nothing but its own buffers. */
+function createGradients(
+  training: ReconstructionTraining,
+  {
+    weights,
+    options,
+  }: { readonly weights: FlatParameters; readonly options: ReconstructionTrainingOptions },
+) {
+  const { microBatch, perceptual, signal } = options;
+  const gradients = zerosLike(weights);
+  let sum: FlatParameters | undefined;
+  let judgeSum: FlatParameters | undefined;
+
+  return async (
+    graph: Graph,
+    {
+      index,
+      batch,
+      judge,
+    }: { readonly index: number; readonly batch: StageBatch; readonly judge: Judge | undefined },
+  ) => {
+    const count = batch.images.shape[0]!;
+    const ranges = [...batchRanges(count, microBatch ?? count)];
+    const parts = ranges.length;
+    if (parts > 1) {
+      sum ??= zerosLike(weights);
+      sum.flat.fill(0);
+      if (judge) {
+        judgeSum ??= zerosLike(judge.gradients);
+        judgeSum.flat.fill(0);
+      }
+    }
+    let statistics: Parameters = {};
+    const losses: Record<string, number> = {};
+    for (const [start, end] of ranges) {
+      const part = parts > 1 ? partOf(batch, start, end) : batch;
+      const outputs = await graph(
+        {
+          trainable: weights.views,
+          ...training.inputs(part, { step: index, start, end }),
+          ...(judge && { discriminator: { ...judge.inputs(), ...statistics } }),
+          ...(perceptual && { perceptual: perceptual.parameters }),
+          images: toPlanes(part.images),
+        },
+        {
+          into: {
+            gradients: gradients.views,
+            ...(judge && { discriminatorGradients: judge.gradients.views }),
+          },
+          ...(signal && { signal }),
+        },
+      );
+      statistics = outputs.discriminatorStatistics ?? {};
+      const weight = (end - start) / count;
+      for (const [name, { data }] of Object.entries(outputs.losses)) {
+        losses[name] = (losses[name] ?? 0) + weight * data[0]!;
+      }
+      if (sum) accumulateGradients(sum.flat, gradients.flat, { weight });
+      if (judge && judgeSum) {
+        accumulateGradients(judgeSum.flat, judge.gradients.flat, { weight });
+      }
+    }
+    return {
+      losses,
+      statistics,
+      gradients: (sum ?? gradients).flat,
+      judgeGradients: (judgeSum ?? judge?.gradients)?.flat ?? new Float32Array(),
+    };
+  };
+}
+
+function partOf({ images, features, latents }: StageBatch, start: number, end: number): StageBatch {
+  return {
+    images: rows(images, start, end),
+    ...(features && { features: rows(features, start, end) }),
+    ...(latents && { latents: rows(latents, start, end) }),
+  };
+}
