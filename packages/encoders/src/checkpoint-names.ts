@@ -163,7 +163,8 @@ export function adaptCheckpoint(config: ViTConfig, tensors: Tensors): Parameters
 
 /**
  * DINOv3's keys have no bias: zeros where the file has none, and for what the original's `bias_mask` hides (NaN in
- * files saved before it was filled, so that its values are not looked at).
+ * files saved before it was filled, so that its values are not looked at). Without a mask, as `saveEncoder` writes a
+ * model that was trained further here, the bias is as it stands.
  */
 function maskKeyBias(config: ViTConfig, found: Found): void {
   if (config.positions !== "rotary") return;
@@ -171,15 +172,16 @@ function maskKeyBias(config: ViTConfig, found: Found): void {
   for (let i = 0; i < config.depth; i++) {
     const name = `blocks.${i}.attn`;
     const bias = found[`${name}.qkv.bias`];
+    const isMasked = `${name}.qkv.bias_mask` in found;
     delete found[`${name}.qkv.bias_mask`];
     if (!config.qkvBias) continue;
-    if (bias) {
+    if (bias && isMasked) {
       const masked = bias.data.slice();
       masked.fill(0, d, 2 * d);
       found[`${name}.qkv.bias`] = ndarray(masked, bias.shape);
     } else if (`${name}.q.bias` in found) {
       found[`${name}.k.bias`] ??= zeros([d]);
-    } else found[`${name}.qkv.bias`] = zeros([3 * d]);
+    } else found[`${name}.qkv.bias`] ??= zeros([3 * d]);
     // timm keeps the biases of fused weights apart
     const parts = ["q", "k", "v"].map((part) => `${name}.${part}.bias`);
     if (`${name}.qkv.weight` in found && parts.every((part) => part in found)) {

@@ -130,6 +130,14 @@ describe("files", () => {
     }
   });
 
+  test("a DINOv3 that was trained here keeps the biases of its keys", async () => {
+    const config = { ...vitModels.dinov3_vits16, width: 8, depth: 1, heads: 1, hiddenWidth: 16 };
+    const { parameters } = createEncoder(config, createRandom(0, "weights"));
+    parameters["blocks.0.attn.qkv.bias"]!.data.fill(0.5);
+    await saveEncoder(folder, { config, parameters });
+    expect((await loadEncoder(folder)).parameters).toEqual(parameters);
+  });
+
   test("a lone file needs the name of its model, and must be of that model", async () => {
     const path = join(folder, "weights.safetensors");
     await writeSafetensors(path, initViT(tiny, createRandom(0, "weights")));
