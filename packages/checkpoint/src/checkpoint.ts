@@ -97,9 +97,9 @@ async function openFolder(folder: string): Promise<Checkpoint> {
 async function openArchive(path: string): Promise<Checkpoint> {
   const members = await listZipMembers(path);
   if (members.some(isNpyMember) && !members.some(isPyTorchMember)) {
-    return { format: "npz", tensors: await mapNpz(path), metadata: {} };
+    return { format: "npz", tensors: await mapNpz(members), metadata: {} };
   }
-  return { format: "pytorch", ...(await mapPyTorch(path)) };
+  return { format: "pytorch", ...(await mapPyTorch(path, members)) };
 }
 
 /** The first bytes of a file: enough to know every format. */

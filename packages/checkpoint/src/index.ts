@@ -7,12 +7,14 @@ export { parseNpy, readNpy, serializeNpy, writeNpy } from "./npy.ts";
 export { formatNpyHeader, type NpyHeader } from "./npy-header.ts";
 export { createNpzWriter, type NpzWriter, readNpyHeader, readNpz, writeNpz } from "./npz.ts";
 export { loadParameters } from "./parameters.ts";
+export type { PickledObject, PickleValue } from "./pickle.ts";
 export {
   type Field as ProtobufField,
   type Message as ProtobufMessage,
   readFields as readProtobufFields,
   readText as readProtobufText,
 } from "./protobuf-reader.ts";
+export { readPyTorch } from "./pytorch.ts";
 export { type PulledWeights, type PullOptions, pullWeights } from "./registry/pull.ts";
 export { type ListedWeights, listWeights, resolveWeights } from "./registry/resolve.ts";
 export {

@@ -142,7 +142,8 @@ const otherKinds: Readonly<Record<string, string>> = {
   m: "time spans",
 };
 
-function parseDescr(descr: string, name: string): { dtype: DType; isBigEndian: boolean } {
+/** `<f4`, `>i8`, `|b1` and so on. @throws AlignTokError `unsupported` for what is no number */
+export function parseDescr(descr: string, name: string): { dtype: DType; isBigEndian: boolean } {
   const [, order, code = ""] = /^([<>|=]?)(.*)$/s.exec(descr) ?? [];
   const dtype = dtypeOf.get(code) as DType | undefined;
   if (dtype) return { dtype, isBigEndian: order === ">" };

@@ -68,10 +68,14 @@ export function mapElements(header: NpyHeader, file: FileRange): NdArray {
 /** The array of bytes that may be used as its memory. */
 export function decodeNpy(bytes: Uint8Array, name: string): NdArray {
   const header = parseNpyHeader(bytes, { name, size: bytes.length });
-  const { dtype, shape, dataStart } = header;
-  const content = bytes.subarray(dataStart);
-  const isAligned = content.byteOffset % bytesPerElement(dtype) === 0;
-  const array = viewBytes(isAligned ? content : Uint8Array.from(content), shape, dtype);
+  return decodeElements(header, bytes.subarray(header.dataStart));
+}
+
+/** The array of bytes of elements alone, which may be used as its memory. */
+export function decodeElements(header: NpyHeader, bytes: Uint8Array): NdArray {
+  const { dtype, shape } = header;
+  const isAligned = bytes.byteOffset % bytesPerElement(dtype) === 0;
+  const array = viewBytes(isAligned ? bytes : Uint8Array.from(bytes), shape, dtype);
   return isPlain(header) ? array : { dtype, shape, data: arrange(header, array.data) };
 }
 

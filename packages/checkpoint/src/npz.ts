@@ -35,10 +35,10 @@ export async function readNpz(path: string): Promise<Record<string, NdArray>> {
   return Object.fromEntries(arrays);
 }
 
-/** `readNpz` without reading the arrays: stored ones are mapped as `mapNpy` does, compressed ones unpacked when looked at. */
-export async function mapNpz(path: string): Promise<Record<string, NdArray>> {
+/** `readNpz` of an archive's members without reading the arrays: stored ones are mapped as `mapNpy` does, compressed ones unpacked when looked at. */
+export async function mapNpz(members: readonly ZipMember[]): Promise<Record<string, NdArray>> {
   const arrays: [string, NdArray][] = [];
-  for (const member of await listArrays(path)) {
+  for (const member of members.filter(isNpyMember)) {
     arrays.push([nameOf(member), await mapMember(member)]);
   }
   return Object.fromEntries(arrays);

@@ -1,11 +1,12 @@
 /**
  * Python's pickles, protocols 0 to 5, as data: nothing is imported, called or executed.
  *
- * What a pickle names (`torch._utils._rebuild_tensor_v2`) is looked up by the caller, who knows a few names and
- * refuses the rest. Lists and tuples become arrays, dictionaries Maps, None null.
+ * What a pickle names (`torch._utils._rebuild_tensor_v2`) is looked up by the caller, who makes data of what it knows
+ * and keeps the rest as names. Lists and tuples become arrays, dictionaries Maps, None null. Time and memory stay within
+ * a multiple of the pickle's size, whatever it says.
  * Format: Python, `Lib/pickletools.py`.
  */
-import { AlignTokError } from "@aligntok/core";
+import { AlignTokError, type NdArray } from "@aligntok/core";
 
 export type PickleValue =
   | null
@@ -14,27 +15,48 @@ export type PickleValue =
   | bigint
   | string
   | Uint8Array
+  | NdArray
+  | PickledObject
   | PickleValue[]
-  | Map<PickleValue, PickleValue>
-  | object;
+  | Set<PickleValue>
+  | Map<PickleValue, PickleValue>;
 
-/** What a name in a pickle stands for here. */
-export type PickleFunction = (args: readonly PickleValue[]) => PickleValue;
+/** An object, class or function of Python that is none of the above; nothing of it was executed. */
+export interface PickledObject {
+  /** `module.Name`. */
+  readonly className: string;
+  /** What it was made of. */
+  readonly args?: readonly PickleValue[];
+  /** Its attributes, or what it gave as its state. */
+  state?: PickleValue;
+  /** What it holds as a dictionary, or as a list by index. */
+  items?: Map<PickleValue, PickleValue>;
+}
+
+/** What a name in a pickle stands for: itself, and maybe how to make a value of arguments. */
+export interface PickleName extends PickledObject {
+  readonly call?: (args: PickleValue[]) => PickleValue;
+}
+
+/** Takes the state of an object that is no plain one. */
+export const setState = Symbol("setState");
+interface Stateful {
+  [setState](state: PickleValue): void;
+}
 
 export interface PickleNames {
   /** The function or class `module.name`; throws for what is not allowed. */
-  find(module: string, name: string): PickleFunction;
+  find(module: string, name: string): PickleName;
   /** The object that a persistent id stands for: a storage, in PyTorch's files. */
   load(id: PickleValue): PickleValue;
 }
 
-/** Python's `__setstate__` for an object that `find` made: kept as its fields. */
-export interface PickledObject {
-  state?: PickleValue;
-}
-
 const mark = Symbol("mark");
-type Item = PickleValue | PickleFunction | typeof mark;
+type Item = PickleValue | typeof mark;
+
+/** What calls may copy for each byte of a pickle, lest a few of them multiply a long string. */
+const mostCopied = 16;
+const leastBudget = 2 ** 20;
 
 /**
  * The value at the beginning of `bytes`, and where its pickle ends.
@@ -50,7 +72,9 @@ export function unpickle(
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const stack: Item[] = [];
   const memo = new Map<number, Item>();
+  const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
   let at = 0;
+  let budget = mostCopied * bytes.length + leastBudget;
 
   function fail(problem: string): never {
     throw new AlignTokError(
@@ -63,7 +87,7 @@ export function unpickle(
     at += length;
     return bytes.subarray(at - length, at);
   }
-  const text = (length: number) => new TextDecoder().decode(take(length));
+  const text = (length: number) => decoder.decode(take(length));
   function number(length: 1 | 2 | 4 | 8): number {
     take(length);
     if (length === 1) return view.getUint8(at - 1);
@@ -93,21 +117,34 @@ export function unpickle(
     return stack.at(-1) ?? (stack.length ? null : fail("expected a value on the stack, got none"));
   }
   function setItems(items: readonly PickleValue[]): void {
-    const target = top();
-    if (!(target instanceof Map)) fail("expected a dictionary");
+    const target = dictionaryOf(top());
     if (items.length % 2) fail("expected pairs of key and value");
     for (let i = 0; i < items.length; i += 2) target.set(items[i]!, items[i + 1]!);
+  }
+  function dictionaryOf(target: Item): Map<PickleValue, PickleValue> {
+    if (target instanceof Map) return target;
+    if (!isObject(target)) fail("expected a dictionary");
+    target.items ??= new Map();
+    return target.items;
   }
   function append(items: readonly PickleValue[]): void {
     const target = top();
     if (target instanceof Set) for (const item of items) target.add(item);
     else if (Array.isArray(target)) for (const item of items) target.push(item);
-    else fail("expected a list");
+    else {
+      const own = dictionaryOf(target);
+      for (const item of items) own.set(own.size, item);
+    }
   }
   function call(target: Item, args: Item): PickleValue {
-    if (typeof target !== "function") fail("expected the name of a function or class");
+    if (!isObject(target)) fail("expected the name of a function or class");
     if (!Array.isArray(args)) fail("expected a tuple of arguments");
-    return target(args);
+    for (const arg of args) {
+      budget -= Array.isArray(arg) || typeof arg === "string" ? arg.length : 1;
+    }
+    if (budget < 0) fail("expected calls of fewer elements");
+    const { call: make, className } = target as PickleName;
+    return make ? make(args) : { className, args };
   }
   function recall(key: number): Item {
     if (!memo.has(key)) fail(`expected memo ${key}, got none`);
@@ -128,8 +165,9 @@ export function unpickle(
   }
   function build(state: PickleValue): void {
     const target = top();
-    if (target instanceof Map || Array.isArray(target)) return; // attributes of a dictionary, which are none of its items
-    if (typeof target === "object" && target) (target as PickledObject).state = state;
+    if (isStateful(target)) target[setState](state);
+    else if (isObject(target)) target.state = state;
+    // anything else has attributes beside what it holds, such as a dictionary's _metadata
   }
 
   const operations: Readonly<Record<string, () => void>> = {
@@ -211,7 +249,7 @@ export function unpickle(
     c: () => void stack.push(names.find(line(), line())),
     "\x93"() {
       const [name, module] = [popValue(), popValue()];
-      stack.push(names.find(String(module), String(name)));
+      stack.push(names.find(textOf(module), textOf(name)));
     },
     R() {
       const args = pop();
@@ -220,6 +258,19 @@ export function unpickle(
     "\x81"() {
       const args = pop();
       stack.push(call(pop(), args));
+    },
+    "\x92"() {
+      pop(); // arguments by name
+      const args = pop();
+      stack.push(call(pop(), args));
+    },
+    i() {
+      const name = names.find(line(), line());
+      stack.push(call(name, popMark()));
+    },
+    o() {
+      const [name = null, ...args] = popMark();
+      stack.push(call(name, args));
     },
     b: () => build(popValue()),
     P: () => void stack.push(names.load(line())),
@@ -233,4 +284,17 @@ export function unpickle(
     if (!operation) fail(`expected an operation, got code ${code.charCodeAt(0)}`);
     operation();
   }
+}
+
+/** A scalar as text; empty for containers, whose text may be endless. */
+export function textOf(value: PickleValue | undefined): string {
+  return typeof value === "object" || value === undefined ? "" : String(value);
+}
+
+function isObject(item: Item): item is PickledObject {
+  return typeof item === "object" && item !== null && "className" in item;
+}
+
+function isStateful(item: Item): item is PickleValue & Stateful {
+  return typeof item === "object" && item !== null && setState in item;
 }

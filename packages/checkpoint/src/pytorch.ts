@@ -1,20 +1,30 @@
 /**
- * Files that `torch.save` writes, whose tensors can be mapped since their bytes lie there as in memory.
+ * Files that `torch.save` and `torch.jit.save` write, whose tensors can be mapped where their bytes lie there as in
+ * memory.
  *
- * Since PyTorch 1.6: a zip with a pickle, `NAME/data.pkl`, and the bytes of each storage, `NAME/data/KEY`, stored
- * without compression. Before: five pickles (magic number, version, machine, object, keys of the storages), then for
+ * Since PyTorch 1.6: a zip with a pickle, `NAME/data.pkl`, and the bytes of each storage, `NAME/data/KEY`, as a rule
+ * stored without compression; of TorchScript also `NAME/constants.pkl` and `NAME/code/`. Before: five pickles (magic number, version, machine, object, keys of the storages), then for
  * each storage its number of elements (int64) and its bytes. Format: pytorch, `torch/serialization.py`.
  */
 import { readSync } from "node:fs";
 import { open, realpath } from "node:fs/promises";
-import { AlignTokError, bytesPerElement, type DType, type NdArray } from "@aligntok/core";
+import { AlignTokError, bytesPerElement, type DType } from "@aligntok/core";
 import { fileError } from "./file-error.ts";
-import { type PickleValue, unpickle } from "./pickle.ts";
-import { damaged, findGlobal, flatten, parseStorageId, type Storage } from "./pytorch-objects.ts";
+import { type PickleNames, type PickleValue, textOf, unpickle } from "./pickle.ts";
+import { findGlobal, type MakeTensor, parseStorageId } from "./pytorch-names.ts";
+import {
+  createStorage,
+  damaged,
+  type Storage,
+  type StoragePlace,
+  viewStorage,
+} from "./pytorch-storage.ts";
+import { type FlattenOptions, flattenTree, type NamedTensors } from "./pytorch-tree.ts";
+import { createFieldLookup } from "./torchscript.ts";
 import { listZipMembers, locateZipMember, readZipMemberSync, type ZipMember } from "./zip.ts";
 
-/** The pickles of a file from before 1.6 must end within so many bytes; those of large models have a few hundred KB. */
-const longestPickles = 2 ** 26;
+/** Those of large models have a few hundred KB; those with NumPy's arrays in them more. */
+const longestPickle = 2 ** 28;
 
 /** The first bytes of the older files: protocol 2 and the magic number. */
 const legacyStart = "80028a0a6cfc9c46f920";
@@ -32,16 +42,56 @@ interface OpenFile {
   read(offset: number, length: number): Uint8Array;
 }
 
+/** A tree and what its names depend on. */
+interface Unpickled {
+  readonly tree: PickleValue;
+  /** Of the pickle, in bytes. */
+  readonly size: number;
+  /** Of an archive of TorchScript. */
+  readonly script?: Required<Pick<FlattenOptions, "fieldsOf">> & { readConstants(): PickleValue };
+}
+
+/**
+ * Everything that a PyTorch file holds, as a tree: dictionaries are Maps, lists and tuples arrays, tensors and NumPy's
+ * arrays NdArrays (read when looked at, see `mapSafetensors`), scalars themselves, None null. Objects of other classes
+ * are `{ className, args?, state?, items? }`: nothing is executed.
+ *
+ * ```ts
+ * import { readPyTorch } from "@aligntok/checkpoint";
+ *
+ * const checkpoint = await readPyTorch("last.ckpt");
+ * if (checkpoint instanceof Map) console.log(checkpoint.get("epoch"), checkpoint.get("hyper_parameters"));
+ * ```
+ *
+ * @throws AlignTokError `bad-format` for a damaged file; `unsupported` for complex, quantised and sparse tensors;
+ * `not-found`, `io`
+ */
+export async function readPyTorch(path: string): Promise<PickleValue> {
+  return (await openTree(path)).tree;
+}
+
 /**
  * The tensors and scalars of a PyTorch file by their dotted paths: `model.blocks.0.norm1.weight`.
  *
- * @throws AlignTokError `bad-format` for a damaged file; `unsupported` for classes other than containers and
- * tensors, which are never executed, and for dtypes that are not read here; `io`
+ * @param members of the file where it is a zip, if they are known
+ * @throws AlignTokError as `readPyTorch`, and `unsupported` for a file of other objects and no tensors
  */
-export async function mapPyTorch(path: string): Promise<{
-  readonly tensors: Record<string, NdArray>;
-  readonly metadata: Record<string, string>;
-}> {
+export async function mapPyTorch(
+  path: string,
+  members?: readonly ZipMember[],
+): Promise<NamedTensors> {
+  const { tree, size, script } = members ? readZip(path, members) : await openTree(path);
+  const named = flattenTree(tree, { path, size, ...script });
+  if (!script || Object.keys(named.tensors).length > 0) return named;
+  // a frozen module has its weights as plain fields, and as constants without names
+  const all = new Map([
+    ["", tree],
+    ["constants", script.readConstants()],
+  ]);
+  return flattenTree(all, { path, size });
+}
+
+async function openTree(path: string): Promise<Unpickled> {
   const fail = (error: unknown) => {
     throw fileError("read", path, error);
   };
@@ -56,12 +106,10 @@ export async function mapPyTorch(path: string): Promise<{
       readSync(file.fd, bytes, 0, length, offset);
       return bytes;
     }
-    const from: OpenFile = { path: resolved, size, modified, read };
     const isZip = Buffer.from(read(0, Math.min(2, size))).toString("latin1") === "PK";
-    const tree = isZip ? await readZip(from) : readLegacy(from);
-    const [tensors, metadata]: [Record<string, NdArray>, Record<string, string>] = [{}, {}];
-    flatten(tree, "", tensors, metadata, new Set());
-    return { tensors, metadata };
+    return isZip
+      ? readZip(path, await listZipMembers(path))
+      : readLegacy({ path: resolved, size, modified, read });
   } catch (error) {
     return fail(error);
   } finally {
@@ -74,9 +122,8 @@ export function isPyTorchMember({ name }: ZipMember): boolean {
   return /^[^/]+\/data\.pkl$/.test(name);
 }
 
-async function readZip(file: OpenFile): Promise<PickleValue> {
-  const { path } = file;
-  const members = new Map((await listZipMembers(path)).map((member) => [member.name, member]));
+function readZip(path: string, listed: readonly ZipMember[]): Unpickled {
+  const members = new Map(listed.map((member) => [member.name, member]));
   const pickle = [...members.values()].find(isPyTorchMember);
   if (!pickle) {
     throw new AlignTokError(
@@ -85,50 +132,60 @@ async function readZip(file: OpenFile): Promise<PickleValue> {
     );
   }
   const folder = pickle.name.slice(0, -"data.pkl".length);
-  const storageOf = keepStorages(file, (key) => {
-    const member = members.get(`${folder}data/${key}`);
-    return member && { offset: locateZipMember(member).offset, size: member.size };
-  });
-  return unpickle(readZipMemberSync(pickle), namesOf(path, storageOf), path).value;
+  const order = members.get(`${folder}byteorder`);
+  const isBigEndian = order?.size === 3 && `${Buffer.from(readZipMemberSync(order))}` === "big";
+  function read(pickle: ZipMember, storages: string): PickleValue {
+    const names = namesOf(path, (key) => {
+      const member = members.get(`${folder}${storages}/${key}`);
+      const from = member && (member.method === 0 ? locateZipMember(member) : member);
+      return from && { from, size: member.size, isBigEndian };
+    });
+    if (pickle.size > longestPickle) {
+      throw damaged(
+        path,
+        `expected at most ${longestPickle} bytes of a pickle, got ${pickle.size}`,
+      );
+    }
+    return unpickle(readZipMemberSync(pickle), names, path).value;
+  }
+  const constants = members.get(`${folder}constants.pkl`);
+  const script = constants && {
+    fieldsOf: createFieldLookup(folder, members),
+    readConstants: () => read(constants, "constants"),
+  };
+  return { tree: read(pickle, "data"), size: pickle.size, ...(script && { script }) };
 }
 
-function readLegacy(file: OpenFile): PickleValue {
-  const { path, size, read } = file;
-  const bytes = read(0, Math.min(size, longestPickles));
-  const places = new Map<string, { offset: number; size: number }>();
+function readLegacy({ path, size, modified, read }: OpenFile): Unpickled {
+  const bytes = read(0, Math.min(size, longestPickle));
+  const places = new Map<string, StoragePlace>();
   const dtypes = new Map<string, DType>();
   let end = 0;
-  function next(storageOf: (key: string, dtype: DType) => PickleValue): PickleValue {
-    const pickle = unpickle(bytes.subarray(end), namesOf(path, storageOf), path);
+  function next(names: PickleNames): PickleValue {
+    const pickle = unpickle(bytes.subarray(end), names, path);
     end += pickle.end;
     return pickle.value;
   }
-  const none = () => {
-    throw damaged(path, "expected no storage before the object");
-  };
-  for (let i = 0; i < 3; i++) next(none); // magic number, version, machine
+  const none = namesOf(path, () => undefined);
+  next(none); // magic number
+  next(none); // version
+  const machine = next(none);
+  const isBigEndian = machine instanceof Map && machine.get("little_endian") === false;
   const start = end;
   // where the storages lie stands behind the object: the first pass learns their dtypes, the second makes tensors
-  const object = unpickle(
-    bytes.subarray(start),
-    {
-      find(module, name) {
-        const found = findGlobal(path, module, name);
-        return /rebuild/.test(name) ? () => null : found;
-      },
-      load(id) {
-        const { key, dtype } = parseStorageId(path, id);
-        dtypes.set(key, dtype);
-        return null;
-      },
+  next({
+    find: (module, name) => findGlobal(path, { module, name, tensor: () => null }),
+    load(id) {
+      const { key, dtype } = parseStorageId(path, id);
+      dtypes.set(key, dtype);
+      return { className: "torch.Storage", dtype };
     },
-    path,
-  );
-  end = start + object.end;
+  });
+  const objectSize = end - start;
   const keys = next(none);
   if (!Array.isArray(keys)) throw damaged(path, "expected a list of storages");
   let offset = end;
-  for (const key of keys.map(String)) {
+  for (const key of keys.map(textOf)) {
     const count = Buffer.from(read(offset, 8)).readBigInt64LE();
     const dtype = dtypes.get(key);
     if (!dtype || count < 0n || count > BigInt(size)) {
@@ -141,40 +198,29 @@ function readLegacy(file: OpenFile): PickleValue {
     if (offset + 8 + length > size) {
       throw damaged(path, `expected ${offset + 8 + length} bytes, got ${size}`);
     }
-    places.set(key, { offset: offset + 8, size: length });
+    const from = { path, offset: offset + 8, modified };
+    places.set(key, { from, size: length, isBigEndian });
     offset += 8 + length;
   }
   end = start;
-  return next(keepStorages(file, (key) => places.get(key)));
-}
-
-function namesOf(path: string, storageOf: (key: string, dtype: DType) => PickleValue) {
-  return {
-    find: (module: string, name: string) => findGlobal(path, module, name),
-    load(id: PickleValue): PickleValue {
-      const { key, dtype } = parseStorageId(path, id);
-      return storageOf(key, dtype);
-    },
-  };
+  return { tree: next(namesOf(path, (key) => places.get(key))), size: objectSize };
 }
 
 /** Storages by key: one object each, so that what is tied in the file is tied here. */
-function keepStorages(
-  { path, modified }: OpenFile,
-  place: (key: string) => { readonly offset: number; readonly size: number } | undefined,
-): (key: string, dtype: DType) => Storage {
+function namesOf(path: string, placeOf: (key: string) => StoragePlace | undefined): PickleNames {
   const known = new Map<string, Storage>();
-  return (key, dtype) => {
-    const found = place(key);
-    if (!found) throw damaged(path, `expected storage ${key.slice(0, 40)} in the file, got none`);
-    const name = `${key} ${dtype}`;
-    const storage = known.get(name) ?? {
-      dtype,
-      length: Math.floor(found.size / bytesPerElement(dtype)),
-      source: { path, offset: found.offset, modified },
-      arrays: new Map<string, NdArray>(),
-    };
-    known.set(name, storage);
-    return storage;
+  const tensor: MakeTensor = (storage, view) => viewStorage(path, storage, view);
+  return {
+    find: (module, name) => findGlobal(path, { module, name, tensor }),
+    load(id) {
+      const { key, dtype } = parseStorageId(path, id);
+      const name = `${key} ${dtype}`;
+      const place = known.has(name) ? undefined : placeOf(key);
+      const storage = known.get(name) ?? (place && createStorage(dtype, place));
+      if (!storage)
+        throw damaged(path, `expected storage ${key.slice(0, 40)} in the file, got none`);
+      known.set(name, storage);
+      return storage;
+    },
   };
 }

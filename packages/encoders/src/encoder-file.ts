@@ -1,15 +1,13 @@
 /** Encoders on disk: a folder with `config.json` and `model.safetensors`, or one file of a known model. */
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { openCheckpoint, writeFileAtomic, writeSafetensors } from "@aligntok/checkpoint";
 import {
-  AlignTokError,
-  check,
-  float32ToFloat16,
-  type NdArray,
-  ndarray,
-  type Parameters,
-} from "@aligntok/core";
+  castFloats,
+  openCheckpoint,
+  writeFileAtomic,
+  writeSafetensors,
+} from "@aligntok/checkpoint";
+import { AlignTokError, check, type NdArray, type Parameters } from "@aligntok/core";
 import {
   adaptCheckpoint,
   fitHeads,
@@ -67,16 +65,7 @@ export async function saveEncoder(
   { dtype = "float32" }: SaveEncoderOptions = {},
 ): Promise<void> {
   await mkdir(folder, { recursive: true });
-  const tensors: Record<string, NdArray> =
-    dtype === "float32"
-      ? parameters
-      : Object.fromEntries(
-          Object.entries(parameters).map(([name, { data, shape }]) => [
-            name,
-            ndarray(float32ToFloat16(data), shape, "float16"),
-          ]),
-        );
-  await writeSafetensors(join(folder, "model.safetensors"), tensors, {
+  await writeSafetensors(join(folder, "model.safetensors"), castFloats(parameters, dtype), {
     metadata: { format: "pt" },
   });
   await writeFileAtomic(
