@@ -2,8 +2,10 @@
 
     python image-decode.py OUT_FOLDER       writes decode.json and decode-*
 
-Pixels are what Pillow's `open` and `convert("RGB")` give, after `exif_transpose`, except where noted: alpha is laid
-over white by `alpha_composite`, and 16-bit samples keep their upper 8 bits. Needs numpy and Pillow.
+Pixels are what Pillow's `open` and `convert("RGB")` give, after `exif_transpose`, with alpha laid over white by
+`alpha_composite`. Two things differ from Pillow on purpose: gray of 16 bits keeps its upper 8, where Pillow makes all
+above 255 white, and the transparent colour of a PNG is compared in the depth of the file, where Pillow compares it to
+8 bits. Needs numpy and Pillow.
 """
 
 import base64
@@ -28,16 +30,40 @@ def picture(channels):
     return array
 
 
-def png16(array):
-    """A 16-bit PNG, which Pillow does not write in colour."""
-    color_type = {1: 0, 2: 4, 3: 2, 4: 6}[array.shape[2]]
+def chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in array)
-    header = struct.pack(">IIBBBBB", array.shape[1], array.shape[0], 16, color_type, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+def png(kind, bits, rows, width=WIDTH, **chunks):
+    """A PNG of rows of bytes, of a kind that Pillow reads and does not write."""
+    header = struct.pack(">IIBBBBB", width, len(rows), bits, kind, 0, 0, 0)
+    chunks = b"".join(chunk(name.encode(), data) for name, data in chunks.items())
+    data = chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row for row in rows)))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunks + data + chunk(b"IEND", b"")
+
+
+def png16(array, **chunks):
+    kind = {1: 0, 2: 4, 3: 2, 4: 6}[array.shape[2]]
+    return png(kind, 16, [row.astype(">u2").tobytes() for row in array], **chunks)
+
+
+def packed(values, bits):
+    """Rows of small numbers as bytes."""
+    planes = (values[:, :, None] >> np.arange(bits - 1, -1, -1)) & 1
+    return [row.tobytes() for row in np.packbits(planes.reshape(len(values), -1).astype(np.uint8), axis=1)]
+
+
+def larger_gif(content, background):
+    """The file with a picture that is larger than its frames."""
+    content = bytearray(content)
+    content[6], content[8], content[11] = WIDTH + 3, HEIGHT + 2, background
+    return bytes(content)
+
+
+def larger_webp(content):
+    content = bytearray(content)
+    content[24], content[27] = WIDTH + 3 - 1, HEIGHT + 2 - 1
+    return bytes(content)
 
 
 def over_white(image):
@@ -57,10 +83,11 @@ def main(folder):
 
     cases = []
 
-    def add(name, content, expected):
+    def add(name, content, expected, tolerance=0):
         (folder / f"decode-{name}").write_bytes(content)
         expected = np.asarray(expected)
-        cases.append({"file": f"decode-{name}", "shape": expected.shape, "rgb": base64.b64encode(expected.tobytes()).decode()})
+        case = {"file": f"decode-{name}", "shape": expected.shape, "rgb": base64.b64encode(expected.tobytes()).decode()}
+        cases.append({**case, "tolerance": tolerance} if tolerance else case)
 
     def save(name, image, expected=None, **options):
         file = io.BytesIO()
@@ -70,8 +97,14 @@ def main(folder):
         decoded = ImageOps.exif_transpose(Image.open(file))
         add(name, file.getvalue(), expected or decoded.convert("RGB"))
 
-    def add_pnm(name, content):
-        add(name, content, Image.open(io.BytesIO(content)).convert("RGB"))
+    def save_as_is(name, image, tolerance=0, **options):
+        file = io.BytesIO()
+        image.save(file, {"tif": "tiff"}.get(name.split(".")[-1], name.split(".")[-1]), **options)
+        add_as_is(name, file.getvalue(), tolerance)
+
+    def add_as_is(name, content, tolerance=0):
+        image = ImageOps.exif_transpose(Image.open(io.BytesIO(content)))
+        add(name, content, over_white(image) if image.has_transparency_data else image.convert("RGB"), tolerance)
 
     def add_bmp(name, bits, rows, masks=(), colours=0, top_down=False, expected=None):
         """A BMP of a kind that Pillow reads and does not write; rows of numbers from top to bottom."""
@@ -95,6 +128,13 @@ def main(folder):
     save("progressive.jpg", rgb, quality=60, progressive=True)
     save("gray.jpg", gray, quality=85)
     save("cmyk.jpg", cmyk, quality=95)
+    inks = (folder / "decode-cmyk.jpg").read_bytes()
+    adobe = inks.index(b"Adobe")
+    add_as_is("ycck.jpg", inks[: adobe + 11] + b"\2" + inks[adobe + 12 :])
+    add_as_is("cmyk-plain.jpg", inks[: adobe - 4] + inks[adobe + 12 :])  # no Adobe marker
+    save("cmyk-progressive.jpg", cmyk, quality=80, progressive=True)
+    save("coarse.jpg", rgb, quality=10)
+    save("rgb.jpg", rgb, quality=90, keep_rgb=True)
     for orientation in range(1, 9):
         exif = Image.Exif()
         exif[0x0112] = orientation
@@ -102,6 +142,7 @@ def main(folder):
     # sRGB with red and green exchanged: whoever applies the profile gets other colours
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     profile = profile.replace(b"rXYZ", b"????").replace(b"gXYZ", b"rXYZ").replace(b"????", b"gXYZ")
+    profile = profile[:24] + bytes(12) + profile[36:]  # the time it was made
     save("profile.jpg", rgb, quality=90, icc_profile=profile)
     save("rgb.png", rgb)
     save("gray.png", gray)
@@ -110,10 +151,57 @@ def main(folder):
     save("palette-clear.png", clear, over_white(apply_transparency(clear, 3)), transparency=3)
     save("rgba.png", rgba, over_white(rgba))
     save("gray-alpha.png", rgba.convert("LA"), over_white(rgba.convert("LA")))
-    for channels, name in [(1, "gray16"), (3, "rgb16"), (4, "rgba16")]:
+    for channels, name in [(1, "gray16"), (2, "gray-alpha16"), (3, "rgb16"), (4, "rgba16")]:
         samples = wide[:, :, 4 - channels :]
-        high = Image.fromarray((samples >> 8).astype(np.uint8).squeeze())
-        add(f"{name}.png", png16(samples), over_white(high) if channels == 4 else high.convert("RGB"))
+        mode = ["L", "LA", "RGB", "RGBA"][channels - 1]
+        high = Image.frombytes(mode, (WIDTH, HEIGHT), (samples >> 8).astype(np.uint8).tobytes())
+        add(f"{name}.png", png16(samples), high.convert("RGB") if channels % 2 else over_white(high))
+        if channels % 2:
+            key = samples[2, 2]
+            shown = np.array(high.convert("RGB"))
+            shown[(samples == key).all(-1)] = 255
+            add(f"{name}-key.png", png16(samples, tRNS=key.astype(">u2").tobytes()), shown)
+    steps = np.arange(WIDTH * HEIGHT).reshape(HEIGHT, WIDTH) * 7
+    for bits in [1, 2, 4, 8]:
+        count = 1 << bits
+        rows = packed(steps % count, bits)
+        palette = bytes((i * c + c * 31) % 256 for i in range(count) for c in (37, 91, 151))
+        if bits < 8:
+            add_as_is(f"gray{bits}.png", png(0, bits, rows))
+        add_as_is(f"palette{bits}.png", png(3, bits, rows, PLTE=palette))
+        add_as_is(f"palette{bits}-alpha.png", png(3, bits, rows, PLTE=palette, tRNS=bytes([0, 128, 255, 7][:count])))
+    save_as_is("gray-key.png", gray, transparency=int(np.asarray(gray)[4, 4]))
+    save_as_is("rgb-key.png", rgb, transparency=tuple(map(int, np.asarray(rgb)[4, 4])))
+    save_as_is("bits-key.png", gray.convert("1"), transparency=0)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    save("exif.png", rgb, exif=exif)
+    save("exif.webp", rgb, exif=exif, lossless=True)
+    save("exif.tif", rgb, tiffinfo={0x0112: 6})
+    turned = {"save_all": True, "append_images": [rgb.rotate(180)]}
+    save("animated.png", rgb, **turned)
+    save("animated-default.png", rgb, default_image=True, **turned)
+    save_as_is("animated.webp", rgb, lossless=True, **turned)
+    save_as_is("lossy-alpha.webp", rgba, quality=80)
+    for background in [(0, 0, 0, 0), (10, 200, 30, 255)]:
+        file = io.BytesIO()
+        rgba.save(file, "webp", lossless=True, exact=True, background=background, **turned)
+        add_as_is(f"partial-{background[1]}.webp", larger_webp(file.getvalue()))
+    for name, options in {"one": {}, "animated": turned, "clear": {**turned, "transparency": 3, "disposal": 2}}.items():
+        file = io.BytesIO()
+        clear.save(file, "gif", **options)
+        add_as_is(f"whole-{name}.gif", file.getvalue())
+        add_as_is(f"partial-{name}.gif", larger_gif(file.getvalue(), background=5))
+    save_as_is("gray.avif", gray, quality=90)
+    # libheif rounds otherwise than libavif; with 4:2:0 it also spreads colours otherwise, which has no fixture
+    save_as_is("444.avif", rgb, tolerance=1, quality=90, subsampling="4:4:4")
+    save("pages.tif", rgb, **turned)
+    save("palette.tif", clear)
+    save("bits.tif", gray.convert("1"))
+    save_as_is("gray-alpha.tif", rgba.convert("LA"))
+    save("jpeg.tif", rgb, compression="jpeg", quality=90)
+    gray16 = Image.frombytes("I;16", (WIDTH, HEIGHT), wide[:, :, 3].tobytes())
+    save("gray16.tif", gray16, Image.fromarray((wide[:, :, 3] >> 8).astype(np.uint8)).convert("RGB"))
     save("rgb.gif", rgb)
     save("animated.gif", clear, clear.convert("RGB"), save_all=True, append_images=[clear.rotate(180)])
     save("rgb.webp", rgb, lossless=True)
@@ -138,11 +226,11 @@ def main(folder):
     save("rgb.ppm", rgb)
     save("gray.ppm", gray)
     save("bits.ppm", gray.convert("1"))
-    add_pnm("plain.ppm", b"P3 # a comment\n2 2 15\n0 1 2 3 4 5\n# another\n6 7 8 13 14 15\n")
-    add_pnm("plain.pgm", b"P2\n3 2\n100\n0 1 50 33 99 100\n")
-    add_pnm("plain.pbm", b"P1\n3 2\n101\n0 1 0\n")
-    add_pnm("scaled.pgm", b"P5 13 9 200\n" + (picture(1) % 201).tobytes())
-    add_pnm("rgb16.ppm", b"P6 13 9 65535\n" + wide[:, :, :3].astype(">u2").tobytes())
+    add_as_is("plain.ppm", b"P3 # a comment\n2 2 15\n0 1 2 3 4 5\n# another\n6 7 8 13 14 15\n")
+    add_as_is("plain.pgm", b"P2\n3 2\n100\n0 1 50 33 99 100\n")
+    add_as_is("plain.pbm", b"P1\n3 2\n101\n0 1 0\n")
+    add_as_is("scaled.pgm", b"P5 13 9 200\n" + (picture(1) % 201).tobytes())
+    add_as_is("rgb16.ppm", b"P6 13 9 65535\n" + wide[:, :, :3].astype(">u2").tobytes())
     # refused: one file each
     Image.fromarray(picture(1)[:, :, 0].astype(np.float32)).save(folder / "decode-float.tif")
     (folder / "decode.json").write_text("[\n " + ",\n ".join(map(json.dumps, cases)) + "\n]\n")

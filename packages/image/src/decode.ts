@@ -7,11 +7,12 @@
  */
 
 import { readFile } from "node:fs/promises";
-import { AlignTokError, ndarray } from "@aligntok/core";
+import { AlignTokError } from "@aligntok/core";
 import sharp, { type Metadata, type SharpOptions } from "sharp";
 import { decodeBmp, isBmp } from "./bmp.ts";
 import { cmykToRgb, overWhite } from "./colour.ts";
-import { checkPixels, type Image, mostPixels } from "./image.ts";
+import { fillAroundFrame } from "./gif.ts";
+import { checkPixels, type Image, imageOf, mostPixels } from "./image.ts";
 import { decodePnm, isPnm } from "./pnm.ts";
 
 const formats: readonly string[] = ["jpeg", "png", "webp", "gif", "tiff", "heif"];
@@ -71,7 +72,9 @@ export async function decodeImage(
     if (space === "cmyk") pipeline.pipelineColourspace("cmyk").toColourspace("cmyk");
     const { data, info } = await pipeline.raw().toBuffer({ resolveWithObject: true });
     const pixels = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-    return ndarray(toRgb(pixels, info.channels, space), [info.height, info.width, 3], "uint8");
+    const image = imageOf(toRgb(pixels, info.channels, space), info);
+    if (format === "gif") fillAroundFrame(image, bytes);
+    return image;
   } catch (cause) {
     throw damaged(name, format, cause);
   }

@@ -10,8 +10,13 @@ import { describe, expect, test } from "vitest";
 import { decodeImage, encodeJpeg, encodePng, type Image, readImage } from "../src/index.ts";
 
 const fixtures = join(import.meta.dirname, "fixtures");
-const cases: readonly { readonly file: string; readonly shape: number[]; readonly rgb: string }[] =
-  JSON.parse(readFileSync(join(fixtures, "decode.json"), "utf8"));
+const cases: readonly {
+  readonly file: string;
+  readonly shape: number[];
+  readonly rgb: string;
+  /** Levels that a value may be off by; none where it is not given. */
+  readonly tolerance?: number;
+}[] = JSON.parse(readFileSync(join(fixtures, "decode.json"), "utf8"));
 
 function fixture(file: string): Uint8Array {
   return new Uint8Array(readFileSync(join(fixtures, file)));
@@ -38,11 +43,14 @@ async function failure(promise: Promise<unknown>): Promise<AlignTokError> {
 }
 
 describe("decodeImage gives Pillow's pixels", () => {
-  test.each(cases)("$file", async ({ file, shape, rgb }) => {
+  test.each(cases)("$file", async ({ file, shape, rgb, tolerance }) => {
     const image = await decodeImage(fixture(file));
     expect(image.shape).toEqual(shape);
     expect(image.dtype).toBe("uint8");
-    expect(image.data).toEqual(new Uint8Array(Buffer.from(rgb, "base64")));
+    const expected = new Uint8Array(Buffer.from(rgb, "base64"));
+    if (!tolerance) return expect(image.data).toEqual(expected);
+    const off = Math.max(...expected.map((value, i) => Math.abs(value - image.data[i]!)));
+    expect(off).toBeLessThanOrEqual(tolerance);
   });
 
   const photographs = sharedData("imagenet-256");
@@ -133,6 +141,7 @@ describe("what cannot be decoded is refused by name", () => {
       "420.jpg",
       "rgb.png",
       "rgb.gif",
+      "partial-one.gif",
       "rgba.webp",
       "lzw.tif",
       "palette.bmp",
