@@ -59,7 +59,7 @@ def train(x, y, order, classes, rate, epochs, batch, momentum):
 def main(out):
     torch.set_default_dtype(torch.float32)
     cases = []
-    for seed, n, d, classes, epochs, batch, momentum in [(5, 96, 8, 3, 10, 32, 0.9), (6, 70, 6, 4, 5, 16, 0.5), (7, 20, 5, 3, 8, 64, 0.9)]:
+    for seed, n, d, classes, epochs, batch, momentum in [(5, 96, 8, 3, 10, 32, 0.9), (6, 70, 6, 4, 5, 15, 0.5), (7, 20, 5, 3, 8, 64, 0.9)]:
         x, y = problem(seed, n, d, classes)
         x, y = torch.from_numpy(x), torch.from_numpy(y)
         order = list(orders(seed, n, epochs))

@@ -38,13 +38,16 @@ export interface TrainedProbe extends LinearProbe {
 const eps = 1e-6;
 const statisticsMomentum = 0.1;
 const batchOfRate = 256;
+/** Rows at a time, so that each weight is read once for four. */
+const group = 4;
 /** Milliseconds of computing after which timers and Ctrl-C get a turn. */
 const turn = 50;
 
 /**
  * Trains a linear probe for each learning rate; papers report the best on held-out samples.
  *
- * Time grows with epochs x N x C x D x rates: about a second for 90 epochs of 10,000 samples, 10 classes, D = 32.
+ * Time grows with epochs x N x C x D x rates: two seconds for 90 epochs of 10,000 samples with 10 classes and D = 32, three
+ * minutes for one of ImageNet (1.28 million, 1000 classes).
  *
  * @param features `(N, D)` float32, such as mean-pooled latents (see `poolBatches`)
  * @param labels N class indices
@@ -80,7 +83,8 @@ export async function trainInOrder(
   const steps = epochs * perEpoch;
   const statistics = createStatistics(width);
   const heads = rates.map((rate) => createHead(classes, width, rate));
-  const rows = new Float64Array(batchSize * width);
+  const padded = new Float64Array(Math.ceil(batchSize / group) * group * width);
+  const rows = padded.subarray(0, batchSize * width);
   const answers = new Int32Array(batchSize);
   let resumed = performance.now();
   for (let epoch = 0; epoch < epochs; epoch++) {
@@ -95,7 +99,8 @@ export async function trainInOrder(
       normalise(rows, statistics, batchSize);
       const progress = (epoch * perEpoch + batch) / steps;
       const rate = (0.5 * (1 + Math.cos(Math.PI * progress)) * batchSize) / batchOfRate;
-      for (const head of heads) descend(head, rows, answers, { rate: rate * head.rate, momentum });
+      for (const head of heads)
+        descend(head, padded, answers, { rate: rate * head.rate, momentum });
       if (performance.now() - resumed > turn) {
         await setImmediate();
         resumed = performance.now();
@@ -170,7 +175,8 @@ interface Head {
   readonly bias: Float64Array;
   readonly weightVelocity: Float64Array;
   readonly biasVelocity: Float64Array;
-  readonly logits: Float64Array;
+  /** `(group, C)` logits, then gradients of the loss by them. */
+  readonly errors: Float64Array;
   /** Sum over the batches of this epoch. */
   loss: number;
 }
@@ -182,41 +188,82 @@ function createHead(classes: number, width: number, rate: number): Head {
     bias: new Float64Array(classes),
     weightVelocity: new Float64Array(classes * width),
     biasVelocity: new Float64Array(classes),
-    logits: new Float64Array(classes),
+    errors: new Float64Array(group * classes),
     loss: 0,
   };
 }
 
-/** One step of SGD as PyTorch defines it: v = momentum v + gradient, w = w - rate v. */
+/** One step of SGD as PyTorch defines it: v = momentum v + gradient, w = w - rate v. `rows` may hold more than the batch. */
 function descend(
   head: Head,
   rows: Float64Array,
   answers: Int32Array,
   { rate, momentum }: { readonly rate: number; readonly momentum: number },
 ): void {
-  const { weight, bias, weightVelocity, biasVelocity, logits } = head;
+  const { weight, bias, weightVelocity, biasVelocity } = head;
   const [classes, count] = [bias.length, answers.length];
-  const width = rows.length / count;
   for (let i = 0; i < weight.length; i++) weightVelocity[i]! *= momentum;
   for (let c = 0; c < classes; c++) biasVelocity[c]! *= momentum;
-  for (let n = 0; n < count; n++) {
-    const row = n * width;
-    for (let c = 0; c < classes; c++) {
-      let sum = bias[c]!;
-      const line = c * width;
-      for (let i = 0; i < width; i++) sum += weight[line + i]! * rows[row + i]!;
-      logits[c] = sum;
+  for (let n = 0; n < count; n += group) {
+    computeLogits(head, rows, n);
+    for (let k = 0; k < group; k++) {
+      const line = head.errors.subarray(k * classes, (k + 1) * classes);
+      if (n + k < count) head.loss += toErrors(line, answers[n + k]!, count);
+      else line.fill(0);
     }
-    const answer = answers[n]!;
-    const logSum = logSumExp(logits);
-    head.loss += (logSum - logits[answer]!) / count;
-    for (let c = 0; c < classes; c++) {
-      const error = (Math.exp(logits[c]! - logSum) - (c === answer ? 1 : 0)) / count;
-      const line = c * width;
-      for (let i = 0; i < width; i++) weightVelocity[line + i]! += error * rows[row + i]!;
-      biasVelocity[c]! += error;
-    }
+    addGradients(head, rows, n);
   }
   for (let i = 0; i < weight.length; i++) weight[i]! -= rate * weightVelocity[i]!;
   for (let c = 0; c < classes; c++) bias[c]! -= rate * biasVelocity[c]!;
+}
+
+/** Logits of the group of rows from n on, into `errors`. */
+function computeLogits({ weight, bias, errors }: Head, rows: Float64Array, n: number): void {
+  const classes = bias.length;
+  const width = weight.length / classes;
+  const [r0, r1, r2, r3] = [n * width, (n + 1) * width, (n + 2) * width, (n + 3) * width];
+  for (let c = 0; c < classes; c++) {
+    const line = c * width;
+    let [s0, s1, s2, s3] = [bias[c]!, bias[c]!, bias[c]!, bias[c]!];
+    for (let i = 0; i < width; i++) {
+      const w = weight[line + i]!;
+      s0 += w * rows[r0 + i]!;
+      s1 += w * rows[r1 + i]!;
+      s2 += w * rows[r2 + i]!;
+      s3 += w * rows[r3 + i]!;
+    }
+    errors[c] = s0;
+    errors[classes + c] = s1;
+    errors[2 * classes + c] = s2;
+    errors[3 * classes + c] = s3;
+  }
+}
+
+/** Turns logits into (softmax - one-hot) / count; returns the cross-entropy over count. */
+function toErrors(logits: Float64Array, answer: number, count: number): number {
+  const logSum = logSumExp(logits);
+  const loss = (logSum - logits[answer]!) / count;
+  for (let c = 0; c < logits.length; c++) {
+    logits[c] = (Math.exp(logits[c]! - logSum) - (c === answer ? 1 : 0)) / count;
+  }
+  return loss;
+}
+
+function addGradients(head: Head, rows: Float64Array, n: number): void {
+  const { weightVelocity, biasVelocity, errors } = head;
+  const classes = biasVelocity.length;
+  const width = weightVelocity.length / classes;
+  const [r0, r1, r2, r3] = [n * width, (n + 1) * width, (n + 2) * width, (n + 3) * width];
+  for (let c = 0; c < classes; c++) {
+    const line = c * width;
+    const e0 = errors[c]!;
+    const e1 = errors[classes + c]!;
+    const e2 = errors[2 * classes + c]!;
+    const e3 = errors[3 * classes + c]!;
+    for (let i = 0; i < width; i++) {
+      weightVelocity[line + i]! +=
+        e0 * rows[r0 + i]! + e1 * rows[r1 + i]! + e2 * rows[r2 + i]! + e3 * rows[r3 + i]!;
+    }
+    biasVelocity[c]! += e0 + e1 + e2 + e3;
+  }
 }
