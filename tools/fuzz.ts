@@ -1,5 +1,6 @@
 /**
- * Damaged files of every format: each must be read or refused with an AlignTokError, in bounded time and memory.
+ * Damaged files of every format (safetensors, npy and npz, PyTorch and TorchScript, OpenVINO, TensorFlow's graphs,
+ * images): each must be read or refused with an AlignTokError, in bounded time and memory.
  *
  *   npm run fuzz -- --count 10000 --seed 1
  *
@@ -7,11 +8,19 @@
  * longer than a minute over a batch, is a failure, too; the case it was at is named.
  */
 import { fork } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { parseArgs } from "node:util";
-import { loadParameters } from "@aligntok/checkpoint";
+import { crc32 } from "node:zlib";
+import { loadParameters, parseNpy, readNpz, readPyTorch } from "@aligntok/checkpoint";
 import { AlignTokError, createRandom, type Random } from "@aligntok/core";
 import { decodeImage } from "@aligntok/image";
 
@@ -82,11 +91,9 @@ async function superviseBatch(from: number): Promise<Outcome[]> {
 }
 
 async function runBatch(from: number): Promise<void> {
-  const samples = listSamples();
-  // as many weights as images, of which there are more samples
-  const groups = [true, false].map((image) =>
-    samples.filter((path) => path.includes("/image/") === image),
-  );
+  // each format as often as any other, whatever the number of its samples
+  const groups = Object.values(listSamples());
+  const other = readFileSync(groups[0]![0]!);
   const folder = mkdtempSync(join(tmpdir(), "aligntok-fuzz-"));
   try {
     for (let index = from; index < count; index++) {
@@ -95,7 +102,8 @@ async function runBatch(from: number): Promise<void> {
       const sample = group[random.integer(group.length)]!;
       const kind = basename(sample);
       process.send?.({ index, kind, result: "begun" });
-      const bytes = mutate(readFileSync(sample), readFileSync(samples[0]!), random);
+      const mutated = mutate(readFileSync(sample), other, random);
+      const bytes = random.integer(2) === 0 ? mutated : withChecksums(mutated);
       const result = await attempt(bytes, join(folder, kind), sample);
       process.send?.({ index, kind, result });
     }
@@ -105,16 +113,31 @@ async function runBatch(from: number): Promise<void> {
   process.disconnect?.();
 }
 
-/** The goldens of the readers, of at most 100 KB each. */
-function listSamples(): string[] {
-  const checkpoints = join(root, "checkpoint/test/fixtures");
-  const images = join(root, "image/test/fixtures");
-  const all = [checkpoints, images].flatMap((folder) =>
-    readdirSync(folder, { recursive: true }).map((name) => join(folder, String(name))),
+/** The goldens of the readers, of at most 100 KB each, by format. */
+function listSamples(): Record<string, string[]> {
+  const folders = ["checkpoint/test/fixtures", "image/test/fixtures"].map((name) =>
+    join(root, name),
   );
-  return all
-    .filter((path) => /\.(safetensors|pb|npy|npz|pth?|th|bin|ckpt|png|jpe?g|webp|gif)$/.test(path))
+  const all = folders
+    .flatMap((folder) =>
+      readdirSync(folder, { recursive: true }).map((name) => join(folder, String(name))),
+    )
     .sort();
+  const endings = {
+    safetensors: /\.safetensors$/,
+    npy: /\.npy$/,
+    npz: /\.npz$/,
+    pytorch: /\.(pth?|ckpt)$/,
+    graphdef: /\.pb$/,
+    openvino: /\.xml$/,
+    image: /\.(png|jpe?g|webp|gif|tiff?|bmp|p[bgp]m)$/,
+  };
+  const samples = Object.entries(endings).map(([format, ending]) => {
+    const found = all.filter((path) => ending.test(path));
+    if (found.length === 0) throw new Error(`no samples of ${format} in ${folders.join(", ")}`);
+    return [format, found] as const;
+  });
+  return Object.fromEntries(samples);
 }
 
 async function attempt(bytes: Uint8Array, path: string, sample: string): Promise<string> {
@@ -124,7 +147,9 @@ async function attempt(bytes: Uint8Array, path: string, sample: string): Promise
     if (sample.includes("/image/")) await decodeImage(bytes);
     else {
       writeFileSync(path, bytes);
-      await loadParameters(path);
+      // the data of OpenVINO stays whole: what is damaged is where it is said to lie
+      if (path.endsWith(".xml")) copyFileSync(binOf(sample), binOf(path));
+      await readAllWays(path, bytes);
     }
   } catch (error) {
     result = AlignTokError.isInstance(error) ? error.code : `FAILED: ${(error as Error).stack}`;
@@ -133,8 +158,20 @@ async function attempt(bytes: Uint8Array, path: string, sample: string): Promise
   return growth > mostGrowth ? `FAILED: grew by ${growth.toFixed(0)} MiB` : result;
 }
 
+function binOf(xml: string): string {
+  return xml.replace(/\.xml$/, ".bin");
+}
+
+/** By every function that reads such a file; an error of one is that of the others as a rule. */
+async function readAllWays(path: string, bytes: Uint8Array): Promise<void> {
+  if (path.endsWith(".npy")) parseNpy(bytes);
+  if (path.endsWith(".npz")) await readNpz(path);
+  if (/\.(pth?|ckpt)$/.test(path)) await readPyTorch(path);
+  await loadParameters(path);
+}
+
 /** One to four changes: flipped bits, bytes of extremes, lengths, cuts, copies of parts, parts of another file. */
-function mutate(original: Uint8Array, other: Uint8Array, random: Random): Uint8Array {
+function mutate(original: Uint8Array, other: Uint8Array, random: Random): Buffer {
   let bytes = Buffer.from(original);
   for (let changes = 1 + random.integer(4); changes > 0 && bytes.length > 8; changes--) {
     // headers lie at the start, directories at the end
@@ -157,6 +194,19 @@ function mutate(original: Uint8Array, other: Uint8Array, random: Random): Uint8A
       const part = other.subarray(from, from + length);
       bytes = Buffer.concat([bytes.subarray(0, at), part, bytes.subarray(at + part.length)]);
     }
+  }
+  return bytes;
+}
+
+/** A zip whose directory has the checksums of its stored members as they are: what lies in them is read, too. */
+function withChecksums(bytes: Buffer): Buffer {
+  const entryMark = "PK\x01\x02";
+  for (let at = bytes.indexOf(entryMark); at >= 0; at = bytes.indexOf(entryMark, at + 4)) {
+    if (at + 46 > bytes.length) break;
+    const [size, local] = [bytes.readUInt32LE(at + 24), bytes.readUInt32LE(at + 42)];
+    if (bytes.readUInt16LE(at + 10) !== 0 || local + 30 > bytes.length) continue;
+    const start = local + 30 + bytes.readUInt16LE(local + 26) + bytes.readUInt16LE(local + 28);
+    bytes.writeUInt32LE(crc32(bytes.subarray(start, start + size)), at + 16);
   }
   return bytes;
 }

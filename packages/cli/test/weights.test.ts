@@ -1,7 +1,14 @@
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { loadParameters, openCheckpoint, writeSafetensors } from "@aligntok/checkpoint";
+import {
+  loadParameters,
+  openCheckpoint,
+  readNpy,
+  readNpz,
+  readSafetensors,
+  writeSafetensors,
+} from "@aligntok/checkpoint";
 import { ndarray, zeros } from "@aligntok/core";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { formatWeightsTree } from "../src/weights-tree.ts";
@@ -67,6 +74,22 @@ test("convert casts floats, keeps the rest, and says what changed", async () => 
   // 1/3 in half precision is 0x3555
   expect(tensors.head!.data).toEqual(Uint16Array.of(0x3800, 0xc000, 0x3555));
   expect(tensors.n!.dtype).toBe("int64");
+});
+
+test("convert to NumPy's files and from them; inspect tells what they hold", async () => {
+  const [npz, npy] = [join(folder, "model.npz"), join(folder, "head.npy")];
+  expect((await aligntok(["weights", "convert", model, npz])).status).toBe(0);
+  expect(await readNpz(npz)).toEqual(await readSafetensors(model).then(({ tensors }) => tensors));
+  const several = await aligntok(["weights", "convert", npz, npy]);
+  expect(several).toMatchObject({ status: 2 });
+  expect(several.stderr).toContain("expected one tensor, which is what .npy holds, got 4");
+  const single = join(folder, "head.safetensors");
+  await writeSafetensors(single, { head });
+  expect((await aligntok(["weights", "convert", single, npy])).status).toBe(0);
+  expect(await readNpy(npy)).toEqual(head);
+  const { stdout } = await aligntok(["weights", "inspect", npz]);
+  expect(stdout).toContain("model.npz: npz");
+  expect(stdout).toContain("4 tensors (1 int64, 3 float32), 12 elements, 52 B");
 });
 
 test("convert writes shards, but not over its own input", async () => {

@@ -1,7 +1,7 @@
 import { mkdir, realpath } from "node:fs/promises";
 import { dirname, extname, join } from "node:path";
 import type { FloatDType } from "@aligntok/checkpoint";
-import { AlignTokError, byteLength } from "@aligntok/core";
+import { AlignTokError, byteLength, type NdArray } from "@aligntok/core";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { formatBytes } from "../progress-printer.ts";
 import { defineAction, type Session } from "../session.ts";
@@ -13,12 +13,15 @@ interface ConvertOptions {
 
 export function weightsConvertCommand(): Command {
   const command = new Command("convert")
-    .summary("weights of any format that is read here, as safetensors")
+    .summary("weights of any format that is read here, as safetensors or NumPy's")
     .description(
-      "Writes weights as safetensors, one tensor after the other, under their own names.",
+      "Writes weights as safetensors or NumPy's arrays, one tensor after the other, under their own names.",
     )
     .argument("<in>", "file or folder, as for inspect")
-    .argument("<out>", "NAME.safetensors, or a folder for model.safetensors or its shards")
+    .argument(
+      "<out>",
+      "NAME.safetensors, NAME.npz, NAME.npy for a single tensor, or a folder for model.safetensors or its shards",
+    )
     .addOption(
       new Option("--dtype <name>", "of floating-point tensors (default: as they are)").choices([
         "float32",
@@ -36,39 +39,30 @@ export function weightsConvertCommand(): Command {
       `
 Examples:
   aligntok weights convert frozen.pb inception.safetensors
+  aligntok weights convert ViT-B-32.pt clip.npz --dtype float32
   aligntok weights convert model.safetensors half --dtype float16 --max-shard 2GB`,
     );
   return defineAction(command, convert);
 }
 
-async function convert(options: ConvertOptions, { args, answer }: Session): Promise<void> {
-  const [input = "", output = ""] = args;
+async function convert(options: ConvertOptions, session: Session): Promise<void> {
+  const [input = "", output = ""] = session.args;
   const ending = extname(output);
-  if (/^\.(npz|npy|pth|pt|bin|ckpt|th)$/.test(ending)) {
+  if (/^\.(pth|pt|bin|ckpt|th|pb|xml)$/.test(ending)) {
     throw new AlignTokError(
       "unsupported",
-      `${output}: expected a name that ends in .safetensors, or a folder, got ${ending}. choose one of them`,
+      `${output}: expected a name that ends in .safetensors, .npz or .npy, or a folder, got ${ending}. choose one of them`,
     );
   }
-  const { castFloats, openCheckpoint, writeSafetensors, writeShardedSafetensors } = await import(
-    "@aligntok/checkpoint"
-  );
+  const { castFloats, openCheckpoint } = await import("@aligntok/checkpoint");
   const { format, tensors, metadata } = await openCheckpoint(input);
-  const { dtype, maxShard } = options;
-  const converted = dtype ? castFloats(tensors, dtype) : tensors;
-  let files = [output];
-  if (ending === ".safetensors") {
-    // transformers asks for a format
-    await writeSafetensors(output, converted, { metadata: { format: "pt", ...metadata } });
-  } else {
-    await mkdir(output, { recursive: true });
-    await refuseOverwriting(input, output);
-    const written = await writeShardedSafetensors(output, converted, {
-      metadata,
-      maxShardBytes: maxShard,
-    });
-    files = written.map((file) => join(output, file));
-  }
+  const converted = options.dtype ? castFloats(tensors, options.dtype) : tensors;
+  const files = await write(input, output, {
+    tensors: converted,
+    metadata,
+    maxShardBytes: options.maxShard,
+    session,
+  });
   const changes = new Map<string, number>();
   for (const [name, array] of Object.entries(converted)) {
     const from = tensors[name]!.dtype;
@@ -76,13 +70,62 @@ async function convert(options: ConvertOptions, { args, answer }: Session): Prom
     changes.set(change, (changes.get(change) ?? 0) + 1);
   }
   const bytes = Object.values(converted).reduce((sum, array) => sum + byteLength(array), 0);
-  answer(
+  session.answer(
     [
       `${output}: ${Object.keys(converted).length} tensors of ${format}, ${formatBytes(bytes)} in ${files.length} file${files.length === 1 ? "" : "s"}`,
       ...[...changes].map(([change, count]) => `  ${count} ${change}`),
     ],
     { format, files, bytes, changes: Object.fromEntries(changes) },
   );
+}
+
+/** Writes the kind of file that the name of the output says, and gives its path or those of its shards. */
+async function write(
+  input: string,
+  output: string,
+  content: {
+    readonly tensors: Readonly<Record<string, NdArray>>;
+    readonly metadata: Readonly<Record<string, string>>;
+    readonly maxShardBytes: number;
+    readonly session: Session;
+  },
+): Promise<string[]> {
+  const { writeNpy, writeNpz, writeSafetensors, writeShardedSafetensors } = await import(
+    "@aligntok/checkpoint"
+  );
+  const { tensors, metadata, maxShardBytes, session } = content;
+  const { signal, onProgress } = session;
+  switch (extname(output)) {
+    case ".safetensors":
+      // transformers asks for a format
+      await writeSafetensors(output, tensors, {
+        metadata: { format: "pt", ...metadata },
+        signal,
+        onProgress,
+      });
+      return [output];
+    case ".npz":
+      await writeNpz(output, tensors, { signal, onProgress });
+      return [output];
+    case ".npy": {
+      const arrays = Object.values(tensors);
+      if (arrays.length !== 1) {
+        throw new AlignTokError(
+          "bad-input",
+          `${output}: expected one tensor, which is what .npy holds, got ${arrays.length}. give a name that ends in .npz`,
+        );
+      }
+      await writeNpy(output, arrays[0]!, { signal });
+      return [output];
+    }
+    default: {
+      await mkdir(output, { recursive: true });
+      await refuseOverwriting(input, output);
+      const options = { metadata, maxShardBytes, signal, onProgress };
+      const written = await writeShardedSafetensors(output, tensors, options);
+      return written.map((file) => join(output, file));
+    }
+  }
 }
 
 /** Shards take their names one by one, while the tensors of others may not have been read yet. */
