@@ -1,9 +1,12 @@
 import { chmod, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { openCheckpoint } from "@aligntok/checkpoint";
+import { loadEncoder, vitModels } from "@aligntok/encoders";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { cases, selectCases } from "../src/bench/cases.ts";
 import { startContestant } from "../src/bench/contestant.ts";
+import { writeEncoderFolder } from "../src/bench/encoder-folder.ts";
 import type { Row } from "../src/bench/race.ts";
 import { formatTable } from "../src/bench/table.ts";
 import { createWeights } from "../src/bench/weights.ts";
@@ -103,6 +106,31 @@ done`,
   });
 });
 
+describe("features of files", () => {
+  const only = ["bench", "--suite", "encoders", "--only", "vits14-encode-single", "--repeats", "1"];
+
+  test("are compared before the race: a peer whose differ is told so", async () => {
+    const path = join(folder, "zeros");
+    const python = await fakePython(
+      "wrong-features",
+      `head -c 789504 /dev/zero > "${path}"
+case "$1 $2" in *peer.py*encode*) echo '{"parameters": 22056192, "features": "${path}"}' ;; *) exit 3 ;; esac
+read order`,
+    );
+    const { status, stdout, stderr } = await aligntok([...only, "--python", python, "--json"]);
+    expect(status).toBe(1);
+    expect(stderr).toMatch(
+      /peer vits14-encode-single: expected features within 0\.001 of ours, got \d/,
+    );
+    const row = (JSON.parse(stdout).rows as Row[]).find(
+      (each) => each.case === "vits14-encode-single",
+    );
+    expect(row).toMatchObject({ bar: 1.4, parameters: 22056192, transformersJs: { bar: 1.1 } });
+    expect(row!.ms).toBeGreaterThan(0);
+    expect(row!.transformersJs!.peerError).toContain("pip install torch transformers onnx");
+  });
+});
+
 describe("a contestant", () => {
   const { signal } = new AbortController();
   const ready = `echo $$ > "$0"; echo '{}'`;
@@ -148,6 +176,13 @@ describe("the cases", () => {
     expect(engine).toContain("adamw-ema-100m");
     const suites = [...selectCases("encoders"), ...selectCases("train")];
     expect(new Set(suites).size).toBe(cases.length);
+    expect(engine).not.toContain("vits14-encode-single"); // which writes weights to the disk
+    expect(selectCases("encoders", "vitl14-encode").map(({ name }) => name)).toEqual([
+      "matmul",
+      "vitl14-encode-single",
+      "vitl14-encode-batch",
+      "vitl14-encode-int8",
+    ]);
     expect(selectCases("train", "stage2").map(({ name }) => name)).toEqual([
       "matmul",
       "stage2-step",
@@ -168,6 +203,37 @@ describe("the cases", () => {
     expect(squares).toBeCloseTo(500, -1);
     expect([...norm!.data, ...bias!.data]).toEqual([1, 1, 1, 0, 0]);
   });
+});
+
+test("transformers.js has columns of its own where a row has it", () => {
+  const row = { what: "", rssMb: 100, compileMs: 0, parameters: 1 };
+  const second = { peer: "transformers.js 4", peerMs: 300, ratio: 1.2, bar: 1.1, peerRssMb: 200 };
+  const both = { ...row, case: "b", ms: 250, peerMs: 400, ratio: 1.6, bar: 1.4 };
+  const [title] = formatTable([both]);
+  expect(title).not.toContain("t.js");
+  const lines = formatTable([
+    { ...row, case: "a", ms: 1 },
+    { ...both, transformersJs: second },
+  ]);
+  expect(lines[0]).toMatch(/ratio \| bar \| t\.js ms \| ratio \| bar \|/);
+  expect(lines[3]).toMatch(/\| +250 \| +400 \| +1\.60 \| 1\.4 \| +300 \| +1\.20 \| 1\.1 \|/);
+  expect(new Set(lines.map(({ length }) => length)).size).toBe(1);
+});
+
+test("a folder of random weights is one that the encoder loads, with no two matrices equal", async () => {
+  const path = join(folder, "encoder");
+  await writeEncoderFolder(path, "dinov2_vits14");
+  const encoder = await loadEncoder(path);
+  expect(encoder.config).toMatchObject({
+    ...vitModels.dinov2_vits14,
+    positionResampling: "huggingface",
+  });
+  const { tensors } = await openCheckpoint(path);
+  expect(Object.keys(tensors)).toContain("encoder.layer.11.attention.attention.value.weight");
+  const matrices = Object.values(tensors).filter(({ shape }) => shape.length > 1);
+  const starts = new Set(matrices.map(({ data }) => (data as Float32Array)[0]));
+  expect(starts.size).toBe(matrices.length);
+  encoder.dispose();
 });
 
 test("the table has a line a row, all of one width, and leaves out what is unknown", () => {

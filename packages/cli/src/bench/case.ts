@@ -10,6 +10,10 @@ export interface BenchCase {
   readonly family: "machine" | "encoders" | "train";
   /** Speed that is asked for, as the peer's time over ours. @default none is */
   readonly bar?: number;
+  /** The same of transformers.js, which races where this is given. @default it does not */
+  readonly transformersJsBar?: number;
+  /** Whether no peer computes the same. @default false */
+  readonly alone?: boolean;
   /**
    * 10^9 floating-point operations of a run, those of matrix products and convolutions, as PyTorch's FlopCounterMode
    * counts them. It belongs to the case, not to how an engine computes it. @default unknown: mostly other work
@@ -17,6 +21,10 @@ export interface BenchCase {
   readonly gflop?: number;
   /** The engines that can run it. @default all */
   readonly engines?: readonly EngineName[];
+  /** Why it cannot be measured here, if so. @default it can */
+  reasonToSkip?(): string | undefined;
+  /** Writes what the contestants work with into a folder that the cases share; gives the path that they are told. @default nothing */
+  writePlan?(folder: string): Promise<string>;
   prepare(engine: EngineOptions): Promise<Prepared>;
 }
 
@@ -26,6 +34,10 @@ export interface Prepared {
   readonly parameters: number;
   /** Milliseconds that tracing and loading took. @default 0: the first run does it */
   readonly compileMs?: number;
+  /** File of float32 numbers that the peers' must equal. @default none */
+  readonly features?: string;
+  /** Peak resident memory in MB, where the work is done by another process. @default this one's */
+  rssMb?(): number;
   run(): Promise<unknown>;
 }
 

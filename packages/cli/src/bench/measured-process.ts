@@ -12,10 +12,10 @@ import { timed } from "./stopwatch.ts";
 export async function runMeasuredProcess(name: string, engine: EngineOptions): Promise<void> {
   const found = cases.find((item) => item.name === name);
   check(found, () => `--measure ${name}: expected the name of a case, got none`);
-  const { parameters, compileMs = 0, run } = await found.prepare(engine);
+  const { parameters, compileMs = 0, features, rssMb, run } = await found.prepare(engine);
   const { ms: firstMs } = await timed(run);
   await run();
-  answer({ parameters, compileMs, firstMs });
+  answer({ parameters, compileMs, firstMs, features });
   for await (const line of createInterface({ input: process.stdin })) {
     const [order, count] = line.split(" ");
     if (order !== "run") break;
@@ -23,7 +23,7 @@ export async function runMeasuredProcess(name: string, engine: EngineOptions): P
     for (let i = 0; i < Number(count); i++) ms.push((await timed(run)).ms);
     answer({ ms });
   }
-  answer({ rssMb: process.resourceUsage().maxRSS / 1024 });
+  answer({ rssMb: rssMb?.() ?? process.resourceUsage().maxRSS / 1024 });
 }
 
 function answer(value: object): void {

@@ -1,15 +1,23 @@
-/** PyTorch, which every case is compared with where a Python that has it is named. */
+/** PyTorch, which cases are compared with where a Python that has it is named. */
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { AlignTokError } from "@aligntok/core";
 import { packageFile } from "../version.ts";
 import { type Contestant, startContestant } from "./contestant.ts";
+import { withPlan } from "./encode-plan.ts";
 
 export interface Peer {
   /** As `PyTorch 2.13.0`. */
   readonly name: string;
   /** Prepares the peer's twin of a case. */
-  start(name: string, options: { threads: number; signal: AbortSignal }): Promise<Contestant>;
+  start(
+    name: string,
+    options: {
+      readonly threads: number;
+      readonly signal: AbortSignal;
+      readonly plan?: string | undefined;
+    },
+  ): Promise<Contestant>;
 }
 
 /** Meant for what hangs: on a slow machine the first answer, for which it tries several ways, may take minutes. */
@@ -42,7 +50,11 @@ export async function findPeer(python: string): Promise<Peer> {
   );
   return {
     name: `PyTorch ${stdout.trim()}`,
-    start: (name, { threads, signal }) =>
-      startContestant(python, [script, name, String(threads)], { env, signal, answerMs }),
+    start: (name, { threads, signal, plan }) =>
+      startContestant(python, [script, name, String(threads)], {
+        env: withPlan(env, plan),
+        signal,
+        answerMs,
+      }),
   };
 }

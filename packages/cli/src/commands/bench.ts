@@ -1,8 +1,10 @@
-import { availableParallelism, cpus } from "node:os";
+import { mkdtemp, rm } from "node:fs/promises";
+import { availableParallelism, cpus, tmpdir } from "node:os";
+import { join } from "node:path";
 import { AlignTokError, check } from "@aligntok/core";
 import { Command, Option } from "commander";
-import { type Suite, suites } from "../bench/case.ts";
-import type { Row } from "../bench/race.ts";
+import { type BenchCase, type Suite, suites } from "../bench/case.ts";
+import type { PeerResult, Row } from "../bench/race.ts";
 import { defineAction, type Session, wholeNumber } from "../session.ts";
 
 interface BenchOptions {
@@ -15,9 +17,9 @@ interface BenchOptions {
 
 export function benchCommand(): Command {
   const command = new Command("bench")
-    .summary("how fast models run and train here, against PyTorch")
+    .summary("how fast models run and train here, against PyTorch and transformers.js")
     .description(
-      "Measures how fast models run and train on this machine, and the memory that they take, in turns with PyTorch.",
+      "Measures how fast models run and train on this machine, and the memory that they take, in turns with PyTorch; how fast files become features with transformers.js, too.",
     )
     .addOption(
       new Option(
@@ -37,7 +39,9 @@ export function benchCommand(): Command {
       "after",
       `
 Weights are random, numbers float32 unless the case says otherwise. Each case runs in a process of its own.
-ms: median of a run. ratio: times as fast as the peer, the peer taking its better memory format. bar: ratio asked for.
+ms: median of a run. ratio: times as fast as the peer, the peer taking its best variant. bar: ratio asked for.
+t.js: transformers.js, for cases that encode files, where it is installed (npm i @huggingface/transformers) and --python
+has torch, transformers and onnx, to export the same weights. These cases take 5 GB of the folder for temporary files.
 of matmul: share of the rate of a large matrix product on this machine. MB: peak memory of the process.
 compile ms: from the trace to the end of the first step, less a usual step.
 
@@ -56,12 +60,14 @@ async function runBench(options: BenchOptions, session: Session): Promise<void> 
     return runMeasuredProcess(options.measure, { engine, threads });
   }
   const { signal, log, onProgress, answer } = session;
-  const [{ selectCases }, { findPeer }, { runRace }, { formatTable }] = await Promise.all([
-    import("../bench/cases.ts"),
-    import("../bench/peer.ts"),
-    import("../bench/race.ts"),
-    import("../bench/table.ts"),
-  ]);
+  const [{ selectCases }, { findPeer }, { findTransformersJs }, { runRace }, { formatTable }] =
+    await Promise.all([
+      import("../bench/cases.ts"),
+      import("../bench/peer.ts"),
+      import("../bench/transformers-js.ts"),
+      import("../bench/race.ts"),
+      import("../bench/table.ts"),
+    ]);
   const { suite, only, repeats, python } = options;
   const found = selectCases(suite, only);
   check(
@@ -71,37 +77,59 @@ async function runBench(options: BenchOptions, session: Session): Promise<void> 
         .map(({ name }) => name)
         .join(", ")}. try --suite all, or another name`,
   );
-  const selected = found.filter(({ engines }) => !engines || engines.includes(engine));
-  for (const { name, engines } of found) {
-    if (engines && !engines.includes(engine)) {
-      log.info(`${name}: skipped, for it runs on ${engines.join(", ")} only`);
-    }
-  }
+  const selected = found.filter(({ name, engines, reasonToSkip }) => {
+    const reason =
+      engines && !engines.includes(engine)
+        ? `it runs on ${engines.join(", ")} only`
+        : reasonToSkip?.();
+    if (reason) log.info(`${name}: skipped, for ${reason}`);
+    return !reason;
+  });
   const peer = python === undefined ? undefined : await findPeer(python);
+  const transformersJs = python === undefined ? undefined : findTransformersJs(python);
+  if (peer && !transformersJs && selected.some(({ transformersJsBar }) => transformersJsBar)) {
+    log.warn(
+      "transformers.js: not installed. npm i @huggingface/transformers adds it to the table",
+    );
+  }
   const rows: Row[] = [];
   const failed: string[] = [];
   let machineRate: number | undefined;
-  for (const [done, item] of selected.entries()) {
-    onProgress({ task: "bench", done, total: selected.length });
+
+  async function measure(item: BenchCase): Promise<void> {
     try {
-      const row = await runRace(item, { engine, threads, repeats, signal, ...(peer && { peer }) });
-      const { ms, gflops, peerMs, peerError } = row;
+      const plan = await item.writePlan?.(folder);
+      const peers = { peer, transformersJs };
+      const row = await runRace(item, { engine, threads, repeats, signal, plan, ...peers });
+      const { ms, gflops } = row;
       if (item.family === "machine") machineRate = gflops;
       rows.push({
         ...row,
         ...(gflops && machineRate && { matmulShare: gflops / machineRate }),
       });
-      log.info(
-        `${item.name}: ${ms.toFixed(1)} ms${peerMs ? `, peer ${peerMs.toFixed(1)} ms` : ""}`,
-      );
-      if (peerError === undefined) continue;
-      log.warn(`peer of ${item.name}: ${peerError}`);
-      failed.push(`peer of ${item.name}`);
+      const results: readonly PeerResult[] = [row, row.transformersJs ?? {}];
+      const others = results.map(({ peerMs }) => (peerMs ? `, peer ${peerMs.toFixed(1)} ms` : ""));
+      log.info(`${item.name}: ${ms.toFixed(1)} ms${others.join("")}`);
+      for (const { peerError } of results) {
+        if (peerError === undefined) continue;
+        log.warn(`peer of ${item.name}: ${peerError}`);
+        failed.push(`peer of ${item.name}`);
+      }
     } catch (error) {
       signal.throwIfAborted();
       log.warn(`${item.name}: ${error instanceof Error ? error.message : error}`);
       failed.push(item.name);
     }
+  }
+
+  const folder = await mkdtemp(join(tmpdir(), "aligntok-bench-"));
+  try {
+    for (const [done, item] of selected.entries()) {
+      onProgress({ task: "bench", done, total: selected.length });
+      await measure(item);
+    }
+  } finally {
+    await rm(folder, { recursive: true, force: true });
   }
   onProgress({ task: "bench", done: selected.length, total: selected.length });
   const report = {
@@ -110,12 +138,13 @@ async function runBench(options: BenchOptions, session: Session): Promise<void> 
     engine,
     node: process.version,
     ...(peer && { peer: peer.name }),
+    ...(transformersJs && { transformersJs: transformersJs.name }),
     repeats,
     rows,
   };
   answer(
     [
-      `${report.machine}, ${threads} threads, ${engine}, node ${report.node}${peer ? `, ${peer.name}` : ""}, median of ${repeats}`,
+      `${[report.machine, `${threads} threads`, engine, `node ${report.node}`, peer?.name, transformersJs?.name].filter(Boolean).join(", ")}, median of ${repeats}`,
       "",
       ...formatTable(rows),
     ],
