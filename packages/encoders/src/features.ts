@@ -62,6 +62,9 @@ export function createFeatureComputer(
   const grids = new Map<string, Parameters>();
   const graphs = new Map<string, FeatureGraph>(); // least recently used first
 
+  /** Pixels of the last batch: fresh memory costs many times what filling it does. */
+  let spare: Float32Array | undefined;
+
   // All but the position embeddings, which depend on the size of the images.
   const { pos_embed: _, ...params } = parameters;
 
@@ -120,9 +123,14 @@ export function createFeatureComputer(
     const outputs = layers.map(() => zeros([n, ...shape]));
     for (const [start, end] of batchRanges(n, batchSize)) {
       const batch = rows(images, start, end);
-      const pixels = ndarray(Float32Array.from(batch.data), batch.shape);
+      const pixels =
+        spare?.length === batch.data.length ? spare : new Float32Array(batch.data.length);
+      spare = undefined; // another call may come before this one is done
+      pixels.set(batch.data);
       const into = outputs.map((output) => rows(output, start, end));
-      await graph({ positions, images: pixels }, { into, ...(signal && { signal }) });
+      const inputs = { positions, images: ndarray(pixels, batch.shape) };
+      await graph(inputs, { into, ...(signal && { signal }) });
+      spare = pixels;
     }
     return outputs;
   }

@@ -12,6 +12,9 @@ export interface DecodeTask {
   readonly maxPixels: number | undefined;
 }
 
+/** Tasks under way in a thread: one is decoded by libvips while another is resized. */
+export const tasksAtOnce = 2;
+
 /** The result has memory of its own. */
 export async function decodeTask({ name, from, transform, maxPixels }: DecodeTask): Promise<Image> {
   const limit = maxPixels === undefined ? {} : { maxPixels };

@@ -1,8 +1,8 @@
-/** Threads that decode: tasks wait in one line, each thread has at most two at a time. */
+/** Threads that decode. */
 
 import { type Transferable, Worker } from "node:worker_threads";
 import { AlignTokError } from "@aligntok/core";
-import { type DecodeTask, decodeTask } from "./decode-input.ts";
+import { type DecodeTask, decodeTask, tasksAtOnce } from "./decode-input.ts";
 import type { WorkerAnswer, WorkerRequest } from "./decode-worker.ts";
 import type { Image } from "./image.ts";
 
@@ -21,6 +21,8 @@ interface Job {
 
 /** Where jobs run. */
 interface Lane {
+  /** Tasks that it takes at most before it has answered. */
+  readonly depth: number;
   run(task: DecodeTask): Promise<Image>;
   end(): void;
 }
@@ -30,9 +32,6 @@ interface Place {
   /** Tasks there. */
   busy: number;
 }
-
-/** One task is decoded by libvips while another is resized or on its way. */
-const tasksPerLane = 2;
 
 /** `workers` threads, started as tasks come; with none, this thread. */
 export function openDecoder(workers: number): Decoder {
@@ -62,7 +61,7 @@ export function openDecoder(workers: number): Decoder {
         undefined,
       );
       if (place?.busy !== 0 && lanes.length < Math.max(1, workers)) place = open();
-      if (!place || place.busy >= tasksPerLane) return;
+      if (!place || place.busy >= place.lane.depth) return;
       start(waiting.shift()!, place);
     }
   }
@@ -80,7 +79,7 @@ export function openDecoder(workers: number): Decoder {
   };
 }
 
-const thisThread: Lane = { run: decodeTask, end() {} };
+const thisThread: Lane = { depth: tasksAtOnce, run: decodeTask, end() {} };
 
 function startThread(): Lane {
   const inSource = import.meta.url.endsWith(".ts");
@@ -124,6 +123,8 @@ function startThread(): Lane {
   worker.on("exit", (code) => fail("unavailable", `an end with exit code ${code}`));
 
   return {
+    // a network that blocks this thread for seconds hands out no tasks meanwhile
+    depth: Number.POSITIVE_INFINITY,
     async run(task) {
       if (failure) throw failure;
       const { from } = task;

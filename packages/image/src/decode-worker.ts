@@ -3,7 +3,7 @@
 import { parentPort } from "node:worker_threads";
 import { AlignTokError, type ErrorCode } from "@aligntok/core";
 import sharp from "sharp";
-import { type DecodeTask, decodeTask } from "./decode-input.ts";
+import { type DecodeTask, decodeTask, tasksAtOnce } from "./decode-input.ts";
 import type { Image } from "./image.ts";
 
 export type WorkerRequest = { readonly id: number; readonly task: DecodeTask } | "end";
@@ -18,9 +18,25 @@ sharp.cache(false);
 sharp.concurrency(1);
 
 const port = parentPort!;
-port.on("message", async (request: WorkerRequest) => {
-  if (request === "end") return port.close();
-  const { id, task } = request;
+const waiting: Exclude<WorkerRequest, "end">[] = [];
+let busy = 0;
+
+port.on("message", (request: WorkerRequest) => {
+  if (request === "end") {
+    waiting.length = 0;
+    port.close();
+    return;
+  }
+  waiting.push(request);
+  begin();
+});
+
+function begin(): void {
+  while (busy < tasksAtOnce && waiting.length > 0) void answer(waiting.shift()!);
+}
+
+async function answer({ id, task }: Exclude<WorkerRequest, "end">): Promise<void> {
+  busy++;
   try {
     const image = await decodeTask(task);
     port.postMessage({ id, image } satisfies WorkerAnswer, [image.data.buffer as ArrayBuffer]);
@@ -29,4 +45,6 @@ port.on("message", async (request: WorkerRequest) => {
     const code = AlignTokError.isInstance(error) ? { code: error.code } : {};
     port.postMessage({ id, message, ...code } satisfies WorkerAnswer);
   }
-});
+  busy--;
+  begin();
+}
