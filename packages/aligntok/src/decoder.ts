@@ -8,6 +8,7 @@
  * N images, d channels of the latent, h x w its size, C channels of a level.
  */
 import { check, type Parameters, type Random, rows } from "@aligntok/core";
+import { checkpoint } from "@aligntok/jit";
 import {
   conv2d,
   groupNorm,
@@ -163,20 +164,29 @@ export function applyDecoderBody(
   config: DecoderConfig,
   params: TensorParameters,
   latents: Tensor,
+  {
+    recompute = false,
+  }: {
+    /** Computes the values inside each block again for its gradient, in place of keeping them. @default false */
+    readonly recompute?: boolean;
+  } = {},
 ): Tensor {
   const { multipliers, blocks, attention = [], groups = 32 } = config;
+  const [residual, attend, upsample] = recompute
+    ? [checkpoint(residualBlock), checkpoint(attentionBlock), checkpoint(upsampleConv2d)]
+    : [residualBlock, attentionBlock, upsampleConv2d];
   let x = config.postQuantConv === false ? latents : conv2d(params, "post_quant_conv", latents); // (N, d, h, w)
   x = conv2d(params, "decoder.conv_in", x, { padding: 1 }); // (N, C, h, w)
   x = middleBlocks(params, "decoder.mid", x, groups);
   for (let level = multipliers.length - 1; level >= 0; level--) {
     for (let block = 0; block <= blocks; block++) {
-      x = residualBlock(params, `decoder.up.${level}.block.${block}`, x, groups);
+      x = residual(params, `decoder.up.${level}.block.${block}`, x, groups);
       if (attention.includes(level)) {
-        x = attentionBlock(params, `decoder.up.${level}.attn.${block}`, x, groups);
+        x = attend(params, `decoder.up.${level}.attn.${block}`, x, groups);
       }
     }
     if (level > 0) {
-      x = upsampleConv2d(params, `decoder.up.${level}.upsample.conv`, x);
+      x = upsample(params, `decoder.up.${level}.upsample.conv`, x);
     }
   }
   return groupNorm(params, "decoder.norm_out", x, { groups, silu: true });

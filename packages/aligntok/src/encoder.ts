@@ -35,6 +35,13 @@ export function withPrefix<T>(
   return Object.fromEntries(Object.entries(params).map(([name, value]) => [prefix + name, value]));
 }
 
+export interface ApplyEncoderOptions {
+  /** Pixels of the image per patch, along each side. */
+  readonly stride: number;
+  /** Computes the values inside each block again for its gradient, in place of keeping them. @default false */
+  readonly recompute?: boolean;
+}
+
 /**
  * Patch tokens `(N, T, D)` after the final normalisation, of images `(N, 3, H, W)` in [-1, 1].
  * Where patch and stride differ (14 and 16), images are first resized bilinearly by their ratio, as
@@ -46,13 +53,14 @@ export function applyEncoder(
   config: ViTConfig,
   params: TensorParameters,
   images: Tensor,
-  { stride }: { readonly stride: number },
+  { stride, recompute = false }: ApplyEncoderOptions,
 ): Tensor {
   const [n, , height, width] = images.shape as [number, number, number, number];
   const tokens = applyViT(
     config,
     withoutPrefix(params, "encoder."),
     normalize(config, toUnitRange(toPatches(config, images, stride))),
+    { recompute },
   ); // (N, 1+R+T, D)
   const count = (height / stride) * (width / stride);
   return slice(tokens, [0, tokens.shape[1]! - count, 0], [n, count, config.width]);

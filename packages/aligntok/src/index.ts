@@ -22,6 +22,7 @@ export {
   type Judgement,
 } from "./discriminator.ts";
 export {
+  type ApplyEncoderOptions,
   applyEncoder,
   createFeaturePerceptual,
   type FeaturePerceptualOptions,

@@ -40,6 +40,11 @@ export interface ReconstructionConfig {
   readonly discriminatorWeight?: number;
   /** @default "hinge" */
   readonly adversarialLoss?: AdversarialLoss;
+  /**
+   * Computes the values inside the blocks of encoder and decoder again for their gradients, in place of keeping them: less
+   * memory for a second forward pass. The numbers stay the same. @default false
+   */
+  readonly recompute?: boolean;
 }
 
 /** How a tokenizer under training makes latents: what AlignTok's stages and a VAE differ in. */
@@ -126,7 +131,8 @@ export function createReconstructionStep(
     const { aux, gradients } = valueAndGrad((trainable: TensorParameters) => {
       const params = { ...inputs.frozen, ...trainable };
       const encoded = model.encode(params, inputs);
-      const hidden = applyDecoderBody(model.decoder, params, encoded.latents);
+      const { recompute = false } = config;
+      const hidden = applyDecoderBody(model.decoder, params, encoded.latents, { recompute });
       const image = applyDecoderHead(model.decoder, params, hidden); // (N, 3, H, W)
       const judged = judgeImage(model, { config, inputs, params, hidden, image });
       const terms = weighTerms(model, { encoded, params, inputs, pull: judged.reconstruction });

@@ -112,9 +112,13 @@ function encodeStage(config: StageConfig, given: TensorParameters, inputs: Stage
 }
 
 /** Patch tokens `(N, T, W)`. */
-function featuresOf({ tokenizer }: StageConfig, params: TensorParameters, images: Tensor): Tensor {
+function featuresOf(
+  { tokenizer, recompute = false }: StageConfig,
+  params: TensorParameters,
+  images: Tensor,
+): Tensor {
   const stride = decoderStride(tokenizer.decoder);
-  return applyEncoder(tokenizer.encoder, params, images, { stride });
+  return applyEncoder(tokenizer.encoder, params, images, { stride, recompute });
 }
 
 /** `(N, T, d)` to `(N, d, h, w)`. */

@@ -12,6 +12,7 @@
  */
 import { check, type Parameters, type Random, zeros } from "@aligntok/core";
 import type { ImageTransform } from "@aligntok/image";
+import { checkpoint } from "@aligntok/jit";
 import {
   centeredRotaryTables,
   constant,
@@ -142,6 +143,8 @@ export function initViT(config: ViTConfig, random: Random): Parameters {
 export interface ApplyViTOptions {
   /** Whether the final LayerNorm is applied. @default true */
   readonly norm?: boolean;
+  /** Computes the values inside each block again for its gradient, in place of keeping them. @default false */
+  readonly recompute?: boolean;
 }
 
 export interface ApplyViTLayersOptions extends ApplyViTOptions {
@@ -171,7 +174,7 @@ export function applyViT(
   config: ViTConfig,
   params: TensorParameters,
   x: Tensor,
-  { layers, norm = true }: ApplyViTOptions & Partial<ApplyViTLayersOptions> = {},
+  { layers, norm = true, recompute = false }: ApplyViTOptions & Partial<ApplyViTLayersOptions> = {},
 ): Tensor | Tensor[] {
   const { depth, eps } = config;
   const wanted = (layers ?? [-1]).map((i) => (i < 0 ? i + depth : i));
@@ -182,9 +185,10 @@ export function applyViT(
   );
   const rotary = rotaryOf(config, x);
   const outputs: Tensor[] = [];
+  const applyBlock = recompute ? checkpoint(block) : block;
   let tokens = embed(config, params, x); // (N, C+R+T, D)
   for (let i = 0; i <= Math.max(...wanted); i++) {
-    tokens = block(config, params, `blocks.${i}`, tokens, rotary);
+    tokens = applyBlock(config, params, `blocks.${i}`, tokens, rotary);
     outputs.push(tokens);
   }
   const results = wanted.map((i) =>

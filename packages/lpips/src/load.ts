@@ -18,22 +18,24 @@ export interface LpipsWeights {
 }
 
 /**
- * Reads the weights of an LPIPS from two files (`.pth` or safetensors): the network under torchvision's names
- * (`features.0.weight`, ...) and the heads under upstream's (`lin0.model.1.weight`, ...). Weights that
- * LPIPS does not use, such as the classifier's, are left out.
+ * Reads the weights of an LPIPS (`.pth` or safetensors) from two files, the network under torchvision's names
+ * (`features.0.weight`, ...) and the heads under upstream's (`lin0.model.1.weight`, ...), or from one with all of a
+ * `lpips.LPIPS` of Python (`net.slice1.0.weight`, `lin0.model.1.weight`, ...). Weights that LPIPS does not use, such as
+ * the classifier's, are left out.
  *
  * @throws AlignTokError `bad-input` when weights are missing or belong to another network
  */
 export async function loadLpips(
-  networkFile: string,
-  headsFile: string,
+  files: string | readonly string[],
   { network = "vgg" }: LpipsFiles = {},
 ): Promise<LpipsWeights> {
   const config = { network };
-  const all: Parameters = {
-    ...(await loadParameters(networkFile)),
-    ...(await loadParameters(headsFile)),
-  };
+  const all: Record<string, Parameters[string]> = {};
+  for (const file of typeof files === "string" ? [files] : files) {
+    for (const [key, array] of Object.entries(await loadParameters(file))) {
+      all[key.replace(/^net\.slice\d+\./, "features.")] = array;
+    }
+  }
   checkLpipsParameters(config, all);
   const parameters = Object.fromEntries(lpipsKeys(config).map((key) => [key, all[key]!]));
   return { config, parameters };

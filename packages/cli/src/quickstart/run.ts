@@ -188,7 +188,7 @@ async function loadPerceptual(
     return createFeaturePerceptual(encoder, { imageSize: config.imageSize, stride: config.stride });
   }
   return createLpipsPerceptual(
-    await loadLpips(join(lpips, "vgg.safetensors"), join(lpips, "heads.safetensors")),
+    await loadLpips([join(lpips, "vgg.safetensors"), join(lpips, "heads.safetensors")]),
   );
 }
 

@@ -60,7 +60,7 @@ async function loadPerceptual(
     return createFeaturePerceptual(encoder, { imageSize: data.size, stride });
   }
   const { network, weights, heads } = perceptual;
-  return createLpipsPerceptual(await loadLpips(weights, heads, { network }));
+  return createLpipsPerceptual(await loadLpips([weights, heads], { network }));
 }
 
 /** What each stage is going to do and to need. */

@@ -16,6 +16,8 @@ export interface OnnxModel {
   /** Where the files lie that the model maps weights from. */
   readonly folder?: string | undefined;
   readonly outputs: readonly { readonly name: string; readonly value: Value }[];
+  /** Names of ONNX Runtime's own optimisers to leave out. @default none */
+  readonly withoutOptimizers?: readonly string[];
   readonly threads: number;
   readonly device: DeviceName;
   /** Where optimised graphs are kept. */
@@ -32,7 +34,7 @@ export type Arrays = ReadonlyMap<string, NdArray>;
 
 /** The native library is loaded only here, not on import. */
 export async function loadOnnxModel(model: OnnxModel): Promise<LoadedModel> {
-  const { bytes, folder, outputs, threads, device, cache } = model;
+  const { bytes, folder, outputs, withoutOptimizers = [], threads, device, cache } = model;
   const ort = await import("onnxruntime-node");
   const toTensor = ({ dtype, shape, data }: NdArray): Tensor =>
     new ort.Tensor(dtype as "float32", data as Float32Array, shape);
@@ -47,6 +49,9 @@ export async function loadOnnxModel(model: OnnxModel): Promise<LoadedModel> {
     // Threads that wait for longer than it takes to begin the next operation sleep: always sleeping costs small
     // graphs a fifth of their time, and always spinning several times as much where other work shares the cores.
     extra: {
+      ...(withoutOptimizers.length > 0 && {
+        optimization: { disable_specified_optimizers: withoutOptimizers.join(";") },
+      }),
       session: {
         intra_op: { allow_spinning: "1", spin_duration_us: "20" },
         // Mapped weights are used where they lie; laid out anew, each would be copied.

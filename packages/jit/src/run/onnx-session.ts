@@ -3,6 +3,7 @@ import { availableParallelism } from "node:os";
 import { AlignTokError } from "@aligntok/core";
 import type { GraphInput } from "../graph/graph.ts";
 import { lowerToOnnx } from "../onnx/lower.ts";
+import { AFTER } from "../passes/recompute.ts";
 import { channelBlock } from "./channel-block.ts";
 import { requireDevice } from "./devices.ts";
 import { mapWeights } from "./mapped-weights.ts";
@@ -36,6 +37,8 @@ export async function createOnnxSession(
     bound,
     folder: mapped?.folder,
     outputs,
+    // it takes what waits, a reshape, for one with the reshape before it, and stumbles over its other input
+    withoutOptimizers: graph.nodes.some(({ op }) => op === AFTER) ? ["ReshapeFusion"] : [],
     threads,
     device,
     // the optimised graph would hold mapped weights themselves

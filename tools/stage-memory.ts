@@ -1,0 +1,151 @@
+/**
+ * Memory and time of a step of a stage at the paper's size: DINOv2-L, the f16d32 decoder, PatchGAN and LPIPS on VGG16,
+ * random weights. One line of JSON; one process a measurement, since memory is that of the whole process.
+ *
+ *     node --import tsx --conditions=@aligntok/source tools/stage-memory.ts \
+ *       [--stage perceptual] [--recompute] [--batch 1] [--size 256] [--steps 3] [--threads 2]
+ */
+import { parseArgs } from "node:util";
+import {
+  createLpipsPerceptual,
+  createStageStep,
+  decoderSizes,
+  initDiscriminator,
+  isRunningStatistic,
+  type Stage,
+  type StageInputs,
+  type TokenizerConfig,
+  tokenizerShapes,
+  trainableParts,
+} from "@aligntok/aligntok";
+import { createRandom, type NdArray, type Parameters, sizeOf } from "@aligntok/core";
+import { vitModels } from "@aligntok/encoders";
+import { compile, specOf } from "@aligntok/jit";
+import { lpipsKeys } from "@aligntok/lpips";
+import {
+  createAdamW,
+  createEma,
+  flattenParameters,
+  splitParameters,
+  zerosLike,
+} from "@aligntok/train";
+
+const { values } = parseArgs({
+  options: {
+    stage: { type: "string", default: "perceptual" },
+    recompute: { type: "boolean", default: false },
+    batch: { type: "string", default: "1" },
+    size: { type: "string", default: "256" },
+    steps: { type: "string", default: "3" },
+    threads: { type: "string", default: "2" },
+  },
+});
+const [batch, size, steps, threads] = [values.batch, values.size, values.steps, values.threads].map(
+  Number,
+) as [number, number, number, number];
+const stage = values.stage as Stage;
+
+const decoder = decoderSizes.f16d32;
+const encoder = { ...vitModels.dinov2_vitl14, imageSize: (size / 16) * 14, classes: 0 };
+const config: TokenizerConfig = { encoder, decoder };
+
+let state = 1;
+/** Small numbers of no meaning, quickly. */
+function fill(shape: readonly number[], scale: number): NdArray<"float32"> {
+  const data = new Float32Array(sizeOf(shape));
+  for (let i = 0; i < data.length; i++) {
+    state = (Math.imul(state, 1664525) + 1013904223) | 0;
+    data[i] = (state / 2 ** 31) * scale;
+  }
+  return { dtype: "float32", shape: [...shape], data };
+}
+const weights = (shapes: Readonly<Record<string, readonly number[]>>): Parameters =>
+  Object.fromEntries(
+    Object.entries(shapes).map(([name, shape]) => [
+      name,
+      fill(shape, shape.length > 1 ? 1 / Math.sqrt(sizeOf(shape.slice(1))) : 0.1),
+    ]),
+  );
+
+function vggShapes(): Record<string, readonly number[]> {
+  const widths = [64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512];
+  const taps = [64, 128, 256, 512, 512];
+  const shapes: Record<string, readonly number[]> = {};
+  let [layer, input] = [0, 3];
+  for (const name of lpipsKeys({ network: "vgg" })) {
+    if (name.startsWith("lin")) shapes[name] = [1, taps[Number(name[3])]!, 1, 1];
+    else if (name.endsWith(".bias")) shapes[name] = [input];
+    else {
+      shapes[name] = [widths[layer]!, input, 3, 3];
+      input = widths[layer++]!;
+    }
+  }
+  return shapes;
+}
+
+const mib = (bytes: number) => Math.round(bytes / 2 ** 20);
+const parameters = weights(tokenizerShapes(config));
+const { trainable, frozen } = splitParameters(parameters, trainableParts[stage]);
+const snapshot = splitParameters(parameters, ["encoder", "adapter"]).trainable;
+const flat = flattenParameters(trainable);
+const gradients = zerosLike(flat);
+const ema = stage === "perceptual" ? createEma(flat) : undefined;
+const adam = createAdamW(flat, { betas: [0.5, 0.9], weightDecay: 0, ...(ema && { ema }) });
+const discriminator = {};
+const judge = initDiscriminator(discriminator, createRandom(0, "judge"));
+const judged = Object.fromEntries(
+  Object.entries(judge).filter(([name]) => !isRunningStatistic(name)),
+);
+const judgeWeights = flattenParameters(judged);
+const judgeGradients = zerosLike(judgeWeights);
+const judgeAdam = createAdamW(judgeWeights, { betas: [0.5, 0.9], weightDecay: 0 });
+const perceptual = createLpipsPerceptual({
+  config: { network: "vgg" },
+  parameters: weights(vggShapes()),
+});
+const step = createStageStep({
+  stage,
+  tokenizer: config,
+  perceptual,
+  discriminator,
+  recompute: values.recompute,
+});
+const inputs = {
+  trainable: flat.views,
+  ...(stage === "perceptual" ? { snapshot } : { frozen }),
+  discriminator: { ...judge, ...judgeWeights.views },
+  perceptual: perceptual.parameters,
+  images: fill([batch, 3, size, size], 1),
+};
+const held = process.memoryUsage.rss();
+const started = performance.now();
+const graph = await compile((given) => step(given as StageInputs), specOf(inputs), { threads });
+const compiled = performance.now();
+const times: number[] = [];
+for (let i = 0; i < steps; i++) {
+  const start = performance.now();
+  const { losses } = await graph.run(inputs, {
+    into: { gradients: gradients.views, discriminatorGradients: judgeGradients.views },
+  });
+  adam.update(gradients.flat, { lr: 1e-4 });
+  judgeAdam.update(judgeGradients.flat, { lr: 1e-4 });
+  times.push(performance.now() - start);
+  const total = losses.total.data[0]!;
+  if (!Number.isFinite(total)) throw new Error(`step ${i}: loss ${total}`);
+}
+graph.dispose();
+const seconds = Math.min(...times.slice(steps > 1 ? 1 : 0)) / 1000;
+console.log(
+  JSON.stringify({
+    stage,
+    recompute: values.recompute,
+    batch,
+    size,
+    trainedMillions: Math.round(flat.flat.length / 1e5) / 10,
+    weightsMib: mib(held),
+    peakMib: Math.round(process.resourceUsage().maxRSS / 1024),
+    compileSeconds: Math.round((compiled - started) / 100) / 10,
+    stepSeconds: Math.round(seconds * 100) / 100,
+    imagesPerSecond: Math.round((batch / seconds) * 1000) / 1000,
+  }),
+);
