@@ -43,7 +43,7 @@ export async function prepareTraining(
     typeof config.decoder === "string" ? decoderSizes[config.decoder] : config.decoder;
   const initial = initTokenizer(
     { encoder, decoder, random: createRandom(seed, "tokenizer") },
-    { imageSize: data.size, ...(adapterHidden && { adapterHidden }) },
+    { imageSize: data.size, ...(adapterHidden && { adapter: { hidden: adapterHidden } }) },
   );
   const perceptual = await loadPerceptual(config, encoder, decoderStride(decoder));
   encoder.dispose();
