@@ -1,4 +1,4 @@
-import { cp, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { cp, mkdtemp, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ndarray } from "@aligntok/core";
@@ -30,6 +30,32 @@ test("reads what huggingface_hub wrote", async () => {
   expect(tensors).toEqual(state);
   expect(metadata).toEqual({ format: "pt", note: "golden" });
   expect(await loadParameters(join(golden, "model.safetensors.index.json"))).toEqual(state);
+});
+
+test("a folder of diffusers, whose files are called otherwise", async () => {
+  await writeShardedSafetensors(folder, state);
+  const [from, to] = ["model.safetensors", "diffusion_pytorch_model.safetensors"];
+  await rename(join(folder, from), join(folder, to));
+  expect((await openCheckpoint(folder)).tensors).toEqual(state);
+  await rm(join(folder, to));
+  await cp(join(golden, "../pytorch.pth"), join(folder, "diffusion_pytorch_model.bin"));
+  expect((await openCheckpoint(folder)).format).toBe("pytorch");
+});
+
+test("writing in shards tells of all bytes, and stops between two tensors", async () => {
+  const controller = new AbortController();
+  const seen: number[] = [];
+  const written = writeShardedSafetensors(folder, state, {
+    maxShardBytes: 130,
+    signal: controller.signal,
+    onProgress({ done, total }) {
+      expect(total).toBe(4 * 121);
+      if (seen.push(done) === 4) controller.abort();
+    },
+  });
+  await expect(written).rejects.toMatchObject({ code: "aborted" });
+  expect(seen).toEqual([...seen].sort((a, b) => a - b));
+  expect((await readdir(folder)).filter((name) => name.endsWith(".tmp"))).toEqual([]);
 });
 
 test("writes what huggingface_hub writes, and removes an older model", async () => {

@@ -141,6 +141,6 @@ function safetensorsHeader(content: ArrayFileContent, least: number): Uint8Array
 }
 
 /** The bytes of a typed array, without copying. */
-export function bytesOf(array: Float32Array | Int32Array | BigInt64Array): Uint8Array {
+function bytesOf(array: Float32Array | Int32Array | BigInt64Array): Uint8Array {
   return new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
 }
