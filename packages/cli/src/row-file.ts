@@ -39,7 +39,7 @@ export interface RowFile {
  */
 export async function openRowFile(path: string): Promise<RowFile> {
   const parts = await Promise.all((await partsOf(path)).map(openPart));
-  const [first] = parts as [Part, ...Part[]];
+  const [first] = parts as [RowFile, ...RowFile[]];
   for (const part of parts) {
     if (part.shape.slice(1).join() === first.shape.slice(1).join()) continue;
     throw new AlignTokError(
@@ -61,8 +61,6 @@ export async function openRowFile(path: string): Promise<RowFile> {
   };
 }
 
-type Part = RowFile;
-
 async function partsOf(path: string): Promise<readonly string[]> {
   const found = await stat(path).catch(() => undefined);
   if (!found?.isDirectory()) return [path];
@@ -71,7 +69,7 @@ async function partsOf(path: string): Promise<readonly string[]> {
   throw new AlignTokError("not-found", `${path}: expected *.safetensors shards in it, got none`);
 }
 
-async function openPart(path: string): Promise<Part> {
+async function openPart(path: string): Promise<RowFile> {
   const { tensors, metadata } = await openCheckpoint(path);
   const { labels, ...others } = tensors;
   const names = Object.keys(others);
