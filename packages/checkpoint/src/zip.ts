@@ -36,6 +36,13 @@ const mostExpansion = 1032;
 const mostInflated = 2 ** 31 - 1;
 const streamChunk = 2 ** 20;
 
+/** The record at the end of an archive, which a comment of up to 64 KiB follows, and what points to that of zip64. */
+const endMark = 0x06054b50;
+const endLength = 22;
+const locatorMark = 0x07064b50;
+const locatorLength = 20;
+const longestTail = locatorLength + endLength + 0xffff;
+
 /**
  * The files of a zip archive in the order of its directory; of equal names the last one counts, as in Python.
  *
@@ -45,7 +52,8 @@ export async function listZipMembers(path: string): Promise<ZipMember[]> {
   const members = new Map<string, ZipMember>();
   try {
     const resolved = await realpath(path);
-    const { mtimeMs: modified } = await stat(resolved);
+    const { mtimeMs: modified, size } = await stat(resolved);
+    await checkDirectoryPlace(resolved, size);
     const options = { lazyEntries: true, strictFileNames: false } as const;
     for await (const entry of (await yauzl.openPromise(resolved, options)).eachEntry()) {
       if (entry.fileName.endsWith("/")) continue;
@@ -61,6 +69,30 @@ export async function listZipMembers(path: string): Promise<ZipMember[]> {
     );
   }
   return [...members.values()];
+}
+
+/**
+ * That a zip64 directory lies in the file: positions beyond what a file can have are not an error to yauzl, they end
+ * the process.
+ */
+async function checkDirectoryPlace(path: string, size: number): Promise<void> {
+  const file = await open(path, "r");
+  try {
+    const tail = Buffer.alloc(Math.min(size, longestTail));
+    await file.read(tail, 0, tail.length, size - tail.length);
+    for (let at = tail.length - endLength; at >= locatorLength; at--) {
+      if (tail.readUInt32LE(at) !== endMark) continue;
+      if (tail.readUInt32LE(at - locatorLength) !== locatorMark) continue;
+      const place = tail.readBigUInt64LE(at - locatorLength + 8);
+      if (place + 56n > BigInt(size)) throw new Error("directory outside of the file");
+      const record = Buffer.alloc(56);
+      await file.read(record, 0, record.length, Number(place));
+      if (record.readBigUInt64LE(48) > BigInt(size))
+        throw new Error("directory outside of the file");
+    }
+  } finally {
+    await file.close();
+  }
 }
 
 function describe(archive: string, file: FileRange, entry: Entry): ZipMember {

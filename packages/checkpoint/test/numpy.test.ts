@@ -129,6 +129,21 @@ describe("npz", () => {
     await expect(readNpz(join(folder, "absent.npz"))).rejects.toMatchObject({ code: "not-found" });
   });
 
+  test("a zip64 directory that lies nowhere is an error, not the end of the process", async () => {
+    const whole = join(folder, "whole.npz");
+    await writeNpz(whole, { a: zeros([2]) });
+    for (const [mark, field] of [
+      ["PK\x06\x07", 8],
+      ["PK\x06\x06", 48],
+    ] as const) {
+      const bytes = await readFile(whole);
+      bytes.writeBigUInt64LE(2n ** 62n, bytes.lastIndexOf(mark) + field);
+      const path = join(folder, "nowhere.npz");
+      await writeFile(path, bytes);
+      await expect(readNpz(path)).rejects.toMatchObject({ code: "bad-format" });
+    }
+  });
+
   test("a size that the packed bytes cannot have is refused before anything is allocated", async () => {
     const bytes = await readFile(fixture("compressed.npz"));
     const entry = bytes.lastIndexOf("PK\x01\x02");
