@@ -67,7 +67,11 @@ export function autoencoderStride({ multipliers }: AutoencoderConfig): number {
   return 2 ** (multipliers.length - 1);
 }
 
-function decoderOf({ quantConvs = true, ...config }: AutoencoderConfig): DecoderConfig {
+/** The decoder of an autoencoder. */
+export function autoencoderDecoder({
+  quantConvs = true,
+  ...config
+}: AutoencoderConfig): DecoderConfig {
   return { ...config, postQuantConv: quantConvs };
 }
 
@@ -77,7 +81,7 @@ function decoderOf({ quantConvs = true, ...config }: AutoencoderConfig): Decoder
  * @throws AlignTokError `bad-input` when the groups do not divide the channels
  */
 export function autoencoderShapes(config: AutoencoderConfig): Shapes {
-  return { ...encoderShapes(config), ...decoderShapes(decoderOf(config)) };
+  return { ...encoderShapes(config), ...decoderShapes(autoencoderDecoder(config)) };
 }
 
 function encoderShapes(config: AutoencoderConfig): Shapes {
@@ -105,7 +109,7 @@ function encoderShapes(config: AutoencoderConfig): Shapes {
 export function initAutoencoder(config: AutoencoderConfig, random: Random): Parameters {
   return {
     ...initConvolutional(encoderShapes(config), random),
-    ...initDecoder(decoderOf(config), random),
+    ...initDecoder(autoencoderDecoder(config), random),
   };
 }
 
@@ -122,16 +126,7 @@ export function encodePosterior(
   params: TensorParameters,
   images: Tensor,
 ): Posterior {
-  return posteriorHead(config, params, encoderBody(config, params, images));
-}
-
-/** All of the encoder but its last convolution, whose weight VA-VAE's adaptive weight is computed on: `(N, C, h, w)`. */
-export function encoderBody(
-  config: AutoencoderConfig,
-  params: TensorParameters,
-  images: Tensor,
-): Tensor {
-  const { multipliers, blocks, attention = [], groups = 32 } = config;
+  const { multipliers, blocks, attention = [], groups = 32, quantConvs = true } = config;
   let x = conv2d(params, "encoder.conv_in", images, { padding: 1 }); // (N, C, H, W)
   for (const level of multipliers.keys()) {
     for (let block = 0; block < blocks; block++) {
@@ -146,17 +141,14 @@ export function encoderBody(
     }
   }
   x = middleBlocks(params, "encoder.mid", x, groups);
-  return groupNorm(params, "encoder.norm_out", x, { groups, silu: true });
+  x = groupNorm(params, "encoder.norm_out", x, { groups, silu: true });
+  x = conv2d(params, "encoder.conv_out", x, { padding: 1 }); // (N, 2d, h, w)
+  if (quantConvs) x = conv2d(params, "quant_conv", x);
+  return posteriorOf(x);
 }
 
-/** The encoder's last convolution and the one between it and the latents. */
-export function posteriorHead(
-  { quantConvs = true }: AutoencoderConfig,
-  params: TensorParameters,
-  hidden: Tensor,
-): Posterior {
-  const x = conv2d(params, "encoder.conv_out", hidden, { padding: 1 }); // (N, 2d, h, w)
-  const moments = quantConvs ? conv2d(params, "quant_conv", x) : x;
+/** Means and logarithms of variances `(N, 2d, h, w)`. */
+export function posteriorOf(moments: Tensor): Posterior {
   const [mean, logVariance] = split(moments, 2, 1) as [Tensor, Tensor];
   return { mean, logVariance: clipByValue(logVariance, -30, 20) };
 }
@@ -172,5 +164,5 @@ export function applyAutoencoderDecoder(
   params: TensorParameters,
   latents: Tensor,
 ): Tensor {
-  return applyDecoder(decoderOf(config), params, latents);
+  return applyDecoder(autoencoderDecoder(config), params, latents);
 }

@@ -2,14 +2,13 @@ export {
   type AutoencoderConfig,
   type AutoencoderModel,
   applyAutoencoderDecoder,
+  autoencoderDecoder,
   autoencoderModels,
   autoencoderShapes,
   autoencoderStride,
   encodePosterior,
-  encoderBody,
   initAutoencoder,
   type Posterior,
-  posteriorHead,
   samplePosterior,
 } from "./autoencoder.ts";
 export {
@@ -19,6 +18,11 @@ export {
   saveAutoencoder,
 } from "./autoencoder-file.ts";
 export {
+  type AutoencoderStepConfig,
+  createAutoencoderStep,
+  type VisionConfig,
+} from "./autoencoder-step.ts";
+export {
   type Autoencoder,
   type AutoencoderWeights,
   createAutoencoder,
@@ -27,10 +31,8 @@ export {
 export {
   klLoss,
   projectLatents,
-  type VisionLoss,
   type VisionLossOptions,
   visionLoss,
-  visionWeight,
 } from "./losses.ts";
 export {
   applyTinyDecoder,
@@ -45,3 +47,8 @@ export {
   type TinyAutoencoder,
   type TinyAutoencoderWeights,
 } from "./taesd-tokenizer.ts";
+export {
+  type TrainAutoencoderOptions,
+  type TrainedAutoencoder,
+  trainAutoencoder,
+} from "./train-autoencoder.ts";

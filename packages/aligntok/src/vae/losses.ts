@@ -37,16 +37,10 @@ export interface VisionLossOptions {
   readonly distanceMargin?: number;
 }
 
-/** Both parts of the vision foundation loss, which is their sum. */
-export interface VisionLoss {
-  /** mean relu(1 - margin - cos): each token against its feature. */
-  readonly cosine: tf.Tensor;
-  /** mean relu(|difference| - margin): similarities of all pairs of tokens against those of the features. */
-  readonly distance: tf.Tensor;
-}
-
 /**
- * How far projected latents are from the features of a frozen encoder, both `(N, T, D)`.
+ * How far projected latents are from the features of a frozen encoder, both `(N, T, D)`, a scalar: mean
+ * relu(1 - margin - cos) of each token and its feature, and mean relu(|difference| - margin) of the similarities of all
+ * pairs of tokens.
  *
  * VA-VAE trains with margins of 0 for 115 epochs and ends with the defaults for 15.
  */
@@ -54,29 +48,19 @@ export function visionLoss(
   projected: tf.Tensor,
   features: tf.Tensor,
   { cosineMargin = 0.5, distanceMargin = 0.25 }: VisionLossOptions = {},
-): VisionLoss {
+): tf.Tensor {
   const [z, f] = [unitLength(projected), unitLength(features)];
   const cosines = tf.sum(tf.mul(z, f), -1); // (N, T)
   const similarities = (x: tf.Tensor) => tf.matMul(x, x, false, true); // (N, T, T)
   const differences = tf.abs(tf.sub(similarities(z), similarities(f)));
-  return {
-    cosine: tf.mean(tf.relu(tf.sub(tf.scalar(1 - cosineMargin), cosines))),
-    distance: tf.mean(tf.relu(tf.sub(differences, tf.scalar(distanceMargin)))),
-  };
+  return tf.add(
+    tf.mean(tf.relu(tf.sub(tf.scalar(1 - cosineMargin), cosines))),
+    tf.mean(tf.relu(tf.sub(differences, tf.scalar(distanceMargin)))),
+  );
 }
 
 function unitLength(tokens: tf.Tensor): tf.Tensor {
   const squares = tf.sum(tf.square(tokens), -1, true);
   // 1e-24 as in torch.nn.functional.normalize, where the length is at least 1e-12
   return tf.div(tokens, tf.sqrt(tf.maximum(squares, tf.scalar(1e-24))));
-}
-
-/**
- * The factor that makes the vision loss's gradient as long as the reconstruction's at `encoder.conv_out.weight`:
- * `clamp(|reconstruction| / (|vision| + 1e-4), 0, 1e8)`, a scalar. Multiply it by 0.5 in VA-VAE's first 100 epochs, 0.1 later.
- */
-export function visionWeight(reconstruction: tf.Tensor, vision: tf.Tensor): tf.Tensor {
-  const length = (gradient: tf.Tensor) => tf.sqrt(tf.sum(tf.square(gradient)));
-  const ratio = tf.div(length(reconstruction), tf.add(length(vision), tf.scalar(1e-4)));
-  return tf.minimum(ratio, tf.scalar(1e8));
 }

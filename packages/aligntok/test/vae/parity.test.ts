@@ -1,10 +1,13 @@
 import type { NdArray, Parameters } from "@aligntok/core";
 import { createRandom, ndarray } from "@aligntok/core";
-import { compile, specOf, valueAndGrad } from "@aligntok/jit";
+import { initViT, resamplePositions } from "@aligntok/encoders";
+import { compile, specOf } from "@aligntok/jit";
 import type { TensorParameters } from "@aligntok/nn";
 import * as tf from "@tensorflow/tfjs-core";
 import { describe, expect, it } from "vitest";
-import { absoluteLoss } from "../../src/index.ts";
+import { withPrefix } from "../../src/encoder.ts";
+import { applyEncoder, type StageInputs } from "../../src/index.ts";
+import { posteriorOf } from "../../src/vae/autoencoder.ts";
 import { adaptAutoencoder, renameAutoencoder } from "../../src/vae/autoencoder-names.ts";
 import {
   type AutoencoderConfig,
@@ -12,17 +15,13 @@ import {
   applyTinyDecoder,
   applyTinyEncoder,
   createAutoencoder,
+  createAutoencoderStep,
   encodePosterior,
-  encoderBody,
   initAutoencoder,
-  klLoss,
-  posteriorHead,
-  projectLatents,
-  samplePosterior,
   visionLoss,
-  visionWeight,
 } from "../../src/vae/index.ts";
 import {
+  encoder,
   expectAllNear,
   expectNear,
   readGolden,
@@ -63,15 +62,9 @@ describe.each([
 
 describe("the posterior", () => {
   it("has a variance between e^-30 and e^20", () => {
-    const params = {
-      "encoder.conv_out.weight": tf.zeros([2, 1, 3, 3]),
-      "encoder.conv_out.bias": tf.tensor1d([3, 50]),
-    };
-    const config = { ...flux, latent: 1 };
-    const hidden = tf.zeros([1, 1, 2, 2]);
-    expect(posteriorHead(config, params, hidden).logVariance.dataSync()[0]).toBe(20);
-    const low = { ...params, "encoder.conv_out.bias": tf.tensor1d([3, -50]) };
-    expect(posteriorHead(config, low, hidden).logVariance.dataSync()[0]).toBe(-30);
+    const { mean, logVariance } = posteriorOf(tf.tensor4d([1, 2, 50, -50], [1, 4, 1, 1]));
+    expect(Array.from(mean.dataSync())).toEqual([1, 2]);
+    expect(Array.from(logVariance.dataSync())).toEqual([20, -30]);
   });
 });
 
@@ -137,93 +130,98 @@ describe.each([
   });
 });
 
-describe("VA-VAE's losses", async () => {
+describe("VA-VAE's step", async () => {
   const golden = await readGolden("vae/losses");
-  const parameters = {
-    ...under(await readGolden("vae/ldm"), "weights/"),
-    "linear_proj.weight": golden["linear_proj.weight"]!,
-  };
+  const { noise } = golden;
+  const [n = 0, d = 0, h = 0, w = 0] = noise!.shape;
   const given = {
-    params: parameters,
+    trainable: {
+      ...under(await readGolden("vae/ldm"), "weights/"),
+      "linear_proj.weight": golden["linear_proj.weight"]!,
+    },
     images: golden.images!,
-    noise: golden.noise!,
+    noise: toTokens(noise!),
     features: golden.features!,
   };
-  type Given = Readonly<Record<"images" | "noise" | "features", tf.Tensor>> & {
-    readonly params: TensorParameters;
-  };
+  const step = createAutoencoderStep({ autoencoder: ldm, klWeight: 0.3, vision: { encoder } });
 
-  /** Terms, the weight of the vision loss from gradients at its layer, and the gradients of the whole. */
-  function step({ params, images, noise, features }: Given) {
-    const terms = (weights: TensorParameters) => {
-      const posterior = posteriorHead(ldm, weights, encoderBody(ldm, weights, images));
-      const z = samplePosterior(posterior, noise);
-      const { cosine, distance } = visionLoss(projectLatents(weights, z), features);
-      return {
-        reconstruction: absoluteLoss(applyAutoencoderDecoder(ldm, weights, z), images),
-        kl: klLoss(posterior, 3 * 8 * 12),
-        cosine,
-        distance,
-      };
-    };
-    const layer = "encoder.conv_out.weight";
-    const atLayer = (of: (values: ReturnType<typeof terms>) => tf.Tensor) =>
-      valueAndGrad((weight: tf.Tensor) => of(terms({ ...params, [layer]: weight })), params[layer]!)
-        .gradients;
-    const ratio = visionWeight(
-      atLayer(({ reconstruction }) => reconstruction),
-      atLayer(({ cosine, distance }) => tf.add(cosine, distance)),
-    );
-    const weight = tf.mul(ratio, tf.scalar(0.1));
-    const { value, aux, gradients } = valueAndGrad((weights: TensorParameters) => {
-      const { reconstruction, kl, cosine, distance } = terms(weights);
-      const vision = tf.mul(tf.add(cosine, distance), weight);
-      const loss = tf.addN([reconstruction, tf.mul(kl, tf.scalar(0.3)), vision]);
-      return { loss, aux: { reconstruction, kl, cosine, distance } };
-    }, params);
-    return { losses: { ...aux, weight, total: value }, gradients };
+  /** `(N, d, h, w)` to `(N, T, d)`. */
+  function toTokens(array: NdArray<"float32">): NdArray<"float32"> {
+    const tokens = tf.transpose(tf.reshape(toTensor(array), [n, d, h * w]), [0, 2, 1]);
+    return ndarray(tokens.dataSync<"float32">(), [n, h * w, d]);
   }
 
-  it("equal PyTorch, with all gradients and the adaptive weight", () => {
-    const tensors = toTensors({
-      images: given.images,
-      noise: given.noise,
-      features: given.features,
+  function expectGolden(outputs: { losses: object; gradients: object }): void {
+    const { cosine, distance, reconstruction, weight, ...same } = under(golden, "losses/");
+    expectAllNear(outputs.losses as TensorParameters, {
+      ...same,
+      absolute: reconstruction!,
+      vfWeight: weight!,
+      vf: ndarray(Float32Array.of(cosine!.data[0]! + distance!.data[0]!), []),
     });
-    const outputs = step({ ...tensors, params: toTensors(given.params) } as unknown as Given);
-    expectAllNear(outputs.losses, under(golden, "losses/"));
-    expectAllNear(outputs.gradients, under(golden, "gradients/"));
+    expectAllNear(outputs.gradients as TensorParameters, under(golden, "gradients/"));
+  }
+
+  it("equals PyTorch, with all gradients and the adaptive weight", () => {
+    const { trainable, ...rest } = given;
+    const inputs = { ...toTensors(rest), trainable: toTensors(trainable) };
+    expectGolden(step(inputs as unknown as StageInputs));
   });
 
-  it("do so on the engine", async () => {
-    const graph = await compile((inputs) => step(inputs as unknown as Given), specOf(given));
+  it("does so on the engine", async () => {
+    const graph = await compile((inputs) => step(inputs as unknown as StageInputs), specOf(given));
     const { losses, gradients } = await graph.run(given);
-    for (const [prefix, values] of [
-      ["losses/", losses],
-      ["gradients/", gradients],
-    ] as const) {
-      const actual = Object.entries(values as Parameters);
-      expectAllNear(
-        Object.fromEntries(actual.map(([key, array]) => [key, toTensor(array)])),
-        under(golden, prefix),
-      );
-    }
+    expectGolden({
+      losses: toTensors(losses as unknown as Parameters),
+      gradients: toTensors(gradients as unknown as Parameters),
+    });
     graph.dispose();
   });
 
-  it("have margins, within which nothing is lost", () => {
+  it("computes features where none are given", () => {
+    const vit = toTensors({
+      ...initViT(encoder, createRandom(0, "vit")),
+      ...resamplePositions(encoder, initViT(encoder, createRandom(0, "vit")), [4, 6]),
+    });
+    const features = applyEncoder(encoder, withPrefix(vit, "encoder."), toTensor(given.images), {
+      stride: 2,
+    });
+    const trainable = {
+      ...toTensors(given.trainable),
+      "linear_proj.weight": tf.randomNormal([encoder.width, 3, 1, 1], 0, 1, "float32", 0),
+    };
+    const inputs = { trainable, images: toTensor(given.images), noise: toTensor(given.noise) };
+    const frozen = withPrefix(vit, "foundation_model.model.");
+    const [told, computed] = [step({ ...inputs, features }), step({ ...inputs, frozen })].map(
+      ({ losses }) => losses.vf!.dataSync()[0],
+    );
+    expect(told).toBe(computed);
+    expect(told).toBeGreaterThan(0);
+  });
+
+  it("says which inputs it lacks", () => {
+    const { noise: _, features: __, ...rest } = given;
+    expect(() => step(rest as unknown as StageInputs)).toThrow(
+      /expected the inputs noise, features or frozen, got trainable, images/,
+    );
+  });
+});
+
+describe("the vision loss", () => {
+  it("has margins, within which nothing is lost", () => {
     const tokens = tf.randomNormal([1, 5, 7], 0, 1, "float32", 0);
     const near = tf.add(tokens, tf.randomNormal([1, 5, 7], 0, 0.01, "float32", 1));
     const value = (x: tf.Tensor) => x.dataSync()[0]!;
-    const within = visionLoss(near, tokens);
-    expect([value(within.cosine), value(within.distance)]).toEqual([0, 0]);
-    const strict = visionLoss(near, tokens, { cosineMargin: 0, distanceMargin: 0 });
-    expect(value(strict.cosine)).toBeGreaterThan(1e-6);
-    expect(value(strict.distance)).toBeGreaterThan(1e-6);
-  });
-
-  it("weigh a vision loss without gradient by no more than 1e8", () => {
-    const weight = visionWeight(tf.fill([2, 2], 1e9), tf.zeros([2, 2]));
-    expect(weight.dataSync()[0]).toBe(1e8);
+    const margins = { cosineMargin: 0.05, distanceMargin: 0.05 };
+    expect(value(visionLoss(near, tokens, margins))).toBe(0);
+    const none = { cosineMargin: 0, distanceMargin: 0 };
+    const wide = { cosineMargin: 2, distanceMargin: 2 };
+    const parts = [
+      value(visionLoss(near, tokens, { ...none, cosineMargin: 2 })),
+      value(visionLoss(near, tokens, { ...none, distanceMargin: 2 })),
+    ];
+    for (const part of parts) expect(part).toBeGreaterThan(1e-6);
+    expect(value(visionLoss(near, tokens, none))).toBeCloseTo(parts[0]! + parts[1]!, 6);
+    expect(value(visionLoss(near, tokens, wide))).toBe(0);
   });
 });

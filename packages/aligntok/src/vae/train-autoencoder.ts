@@ -1,0 +1,128 @@
+/** Trains a plain autoencoder or a VA-VAE, with checkpoints that resume bit for bit. */
+import { createRandom, type NdArray, ndarray, type Parameters } from "@aligntok/core";
+import { resamplePositions, type ViTConfig, vitShapes } from "@aligntok/encoders";
+import { torchLinear } from "@aligntok/nn";
+import { selectParameters } from "@aligntok/train";
+import { withPrefix } from "../encoder.ts";
+import {
+  type BatchPart,
+  type ReconstructionTrainingOptions,
+  type StageBatch,
+  trainReconstruction,
+} from "../reconstruction-training.ts";
+import { autoencoderShapes, autoencoderStride } from "./autoencoder.ts";
+import {
+  type AutoencoderStepConfig,
+  createAutoencoderStep,
+  type VisionConfig,
+  visionPrefix,
+} from "./autoencoder-step.ts";
+import type { AutoencoderWeights } from "./autoencoder-tokenizer.ts";
+
+export interface TrainAutoencoderOptions
+  extends Omit<AutoencoderStepConfig, "autoencoder" | "vision" | "discriminator">,
+    ReconstructionTrainingOptions {
+  /** The frozen encoder of a VA-VAE, and how it is followed. @default none, a plain autoencoder */
+  readonly vision?: Omit<VisionConfig, "encoder"> & {
+    readonly encoder: { readonly config: ViTConfig; readonly parameters: Parameters };
+  };
+  /** Steps before the discriminator starts: VA-VAE's 5000 in its first phase, 0 later. @default 5000 */
+  readonly discriminatorStart?: number;
+  /** Decay of the moving average of the weights; 0 for none. @default 0 */
+  readonly emaDecay?: number;
+}
+
+/** An autoencoder with what trained it, which a next phase carries on. */
+export interface TrainedAutoencoder extends AutoencoderWeights {
+  /** `linear_proj.weight` (W, d, 1, 1), from latents to the width of the frozen encoder. */
+  readonly projection?: NdArray<"float32">;
+  /** Weights and running statistics. */
+  readonly discriminator?: Parameters;
+}
+
+const projectionName = "linear_proj.weight";
+
+/**
+ * Runs a training to its end, from the latest checkpoint in its folder if there is one. A phase of other weights or
+ * margins is another call, with another folder.
+ *
+ * @param previous as `initAutoencoder` or an earlier phase left it; it is not changed
+ * @throws AlignTokError as `runTraining`: `aborted`, `diverged`, `io`; `bad-input` for batches that do not fit
+ */
+export async function trainAutoencoder(
+  previous: TrainedAutoencoder,
+  options: TrainAutoencoderOptions,
+): Promise<TrainedAutoencoder> {
+  const { config: autoencoder, parameters } = previous;
+  const { vision, discriminatorStart = 5000, emaDecay = 0, seed = 0, discriminator: _ } = options;
+  const name = vision ? "va-vae" : "autoencoder";
+  const { vision: __, discriminator: ___, ...losses } = options;
+  const config: AutoencoderStepConfig = {
+    ...losses,
+    autoencoder,
+    ...(vision && { vision: { ...vision, encoder: vision.encoder.config } }),
+  };
+  const projection =
+    vision &&
+    (previous.projection ??
+      torchLinear(
+        createRandom(seed, name, "projection"),
+        "linear_proj",
+        [vision.encoder.config.width, autoencoder.latent, 1, 1],
+        { bias: false },
+      )[projectionName]!);
+  const stride = autoencoderStride(autoencoder);
+  const gridOf = ({ images }: StageBatch) =>
+    [images.shape[1]! / stride, images.shape[2]! / stride] as const;
+
+  function noiseFor(batch: StageBatch, { step, start, end }: BatchPart) {
+    const [h, w] = gridOf(batch);
+    const values = h * w * autoencoder.latent;
+    const noise = new Float32Array((end - start) * values);
+    for (let row = start; row < end; row++) {
+      const own = createRandom(seed, name, "noise", step, row).normals(values);
+      noise.set(own, (row - start) * values);
+    }
+    return ndarray(noise, [end - start, h * w, autoencoder.latent]);
+  }
+
+  const grids = new Map<string, Parameters>();
+  /** The frozen encoder's weights for the size of a batch. */
+  function frozenFor(batch: StageBatch): Parameters {
+    const { config: encoder, parameters: own } = vision!.encoder;
+    const grid = gridOf(batch);
+    const known = grids.get(grid.join());
+    if (known) return known;
+    const fitted = selectParameters(resamplePositions(encoder, own, grid), namesOf(encoder));
+    grids.set(grid.join(), withPrefix(fitted, visionPrefix));
+    return grids.get(grid.join())!;
+  }
+
+  const { trained, discriminator } = await trainReconstruction(
+    {
+      name,
+      task: vision ? "VA-VAE" : "autoencoder",
+      trainable: { ...parameters, ...(projection && { [projectionName]: projection }) },
+      ...(previous.discriminator && { carried: previous.discriminator }),
+      ...{ discriminatorStart, emaDecay },
+      step: (judge) => createAutoencoderStep({ ...config, ...(judge && { discriminator: judge }) }),
+      inputs: (batch, part) => ({
+        noise: noiseFor(batch, part),
+        ...(vision &&
+          (batch.features ? { features: batch.features } : { frozen: frozenFor(batch) })),
+      }),
+    },
+    options,
+  );
+  return {
+    config: autoencoder,
+    parameters: selectParameters(trained, Object.keys(autoencoderShapes(autoencoder))),
+    ...(projection && { projection: trained[projectionName]! }),
+    ...(discriminator && { discriminator }),
+  };
+}
+
+/** Weights that the tokens depend on: no classifier. */
+function namesOf(config: ViTConfig): string[] {
+  return Object.keys(vitShapes({ ...config, classes: 0, embedding: "none", embeddingWidth: 0 }));
+}
