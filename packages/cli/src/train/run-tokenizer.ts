@@ -33,7 +33,7 @@ import type { Session } from "../session.ts";
 import { type StageSettings, stagesOf } from "./tokenizer-config.ts";
 import { writeTokenizerReport } from "./tokenizer-report.ts";
 import type { TokenizerTraining } from "./tokenizer-training.ts";
-import { createStepBatches, readLabelled } from "./training-images.ts";
+import { classNames, createStepBatches, readLabelled } from "./training-images.ts";
 
 /** Images of each kind that a stage is measured on, and that the report shows. */
 const measured = { train: 500, heldOut: 200, shown: 8 } as const;
@@ -73,9 +73,8 @@ export async function runTokenizerTraining(
   const clock = await openClock(out);
   const load = (dataset: typeof images.train, count: number) =>
     readLabelled(dataset, { count, size: data.size, signal: session.signal });
-  const classes = images.train.classes ?? ["all"];
   const photographs = {
-    classes,
+    classes: classNames(images.train),
     centres: await load(images.train, measured.train),
     heldOut: await load(images.heldOut, measured.heldOut),
   };

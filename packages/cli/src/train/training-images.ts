@@ -104,3 +104,12 @@ export async function readLabelled(
 function spread(length: number, count: number): number[] {
   return Array.from({ length: count }, (_, i) => Math.floor((i * length) / count));
 }
+
+/** Names of the classes, their numbers where they have none; one where the images have no classes. */
+export function classNames({
+  classes,
+  labels = Int32Array.of(0),
+}: ImageDataset): readonly string[] {
+  const count = labels.reduce((most, label) => Math.max(most, label), 0) + 1;
+  return classes ?? Array.from({ length: count }, (_, label) => `class ${label}`);
+}
