@@ -23,6 +23,19 @@ const decoder = z
 
 const discriminator = z.strictObject({ channels: count.default(64), layers: count.default(3) });
 
+const adapter = z.strictObject({
+  kind: z.enum(["mlp", "linear"]).exactOptional(),
+  hidden: count.exactOptional(),
+  normalized: z.boolean().exactOptional(),
+  variational: z.boolean().exactOptional(),
+});
+
+const lora = z.strictObject({
+  rank: count.exactOptional(),
+  alpha: z.number().positive().exactOptional(),
+  targets: z.array(z.string()).min(1).exactOptional(),
+});
+
 const lpips = z.strictObject({
   network: z.enum(["vgg", "alex", "squeeze"]).default("vgg"),
   /** Weights of torchvision's network. */
@@ -31,6 +44,7 @@ const lpips = z.strictObject({
   heads: z.string(),
 });
 
+/** Options of `trainStage`, whose documentation says what they do and their defaults. */
 const stage = z.strictObject({
   steps: count,
   lr: z.number().positive().default(1e-4),
@@ -38,14 +52,22 @@ const stage = z.strictObject({
   schedule: z.enum(["constant", "cosine"]).default("constant"),
   /** Steps over which the rate rises from zero. */
   warmup: z.int().min(0).default(0),
+  weightDecay: share.exactOptional(),
   encoderLrScale: share.exactOptional(),
+  layerDecay: z.number().positive().max(1).exactOptional(),
   maxGradNorm: z.number().positive().exactOptional(),
   emaDecay: share.max(1).exactOptional(),
   discriminatorStart: z.int().min(0).exactOptional(),
   perceptualWeight: share.exactOptional(),
   discriminatorWeight: share.exactOptional(),
+  adversarialLoss: z.enum(["hinge", "non-saturating"]).exactOptional(),
   semanticWeight: share.exactOptional(),
   semanticDistance: z.enum(["l2", "cosine"]).exactOptional(),
+  semanticTarget: z.enum(["latent", "features"]).exactOptional(),
+  lora: lora.exactOptional(),
+  klWeight: share.exactOptional(),
+  onNaN: z.enum(["stop", "skip"]).exactOptional(),
+  maxLoss: z.number().positive().exactOptional(),
 });
 
 const optionalStage = z.union([stage, z.literal(false)]).default(false);
@@ -66,11 +88,13 @@ export const tokenizerConfigSchema = z.strictObject({
   /** What a lone file holds, see `loadEncoder`. */
   model: z.string().exactOptional(),
   decoder: decoder.default("f16d32"),
-  adapterHidden: count.exactOptional(),
+  adapter: adapter.exactOptional(),
   /** `features`: distance in the encoder's own features, which needs no other weights. */
   perceptual: z.union([z.enum(["features", "none"]), lpips]).default("features"),
   discriminator: z.union([discriminator, z.literal(false)]).default({ channels: 64, layers: 3 }),
   batchSize: count.default(256),
+  /** Images that go through the networks at once; the rest of a batch follows. */
+  microBatch: count.exactOptional(),
   /** In their order; `false` leaves one out. */
   stages: z.strictObject({
     latent: optionalStage,

@@ -35,7 +35,7 @@ export async function prepareTraining(
   images: TrainingImages,
   session: Session,
 ): Promise<TokenizerTraining> {
-  const { data, model, adapterHidden } = config;
+  const { data, model, adapter } = config;
   const { seed } = session;
   const path = config.encoder === "embedded" ? sampleEncoderPath() : config.encoder;
   const encoder = await loadEncoder(path, { ...engineOptions(session), ...(model && { model }) });
@@ -43,7 +43,7 @@ export async function prepareTraining(
     typeof config.decoder === "string" ? decoderSizes[config.decoder] : config.decoder;
   const initial = initTokenizer(
     { encoder, decoder, random: createRandom(seed, "tokenizer") },
-    { imageSize: data.size, ...(adapterHidden && { adapter: { hidden: adapterHidden } }) },
+    { imageSize: data.size, ...(adapter && { adapter }) },
   );
   const perceptual = await loadPerceptual(config, encoder, decoderStride(decoder));
   encoder.dispose();
@@ -60,7 +60,7 @@ async function loadPerceptual(
     return createFeaturePerceptual(encoder, { imageSize: data.size, stride });
   }
   const { network, weights, heads } = perceptual;
-  return createLpipsPerceptual(await loadLpips([weights, heads], { network }));
+  return createLpipsPerceptual(await loadLpips(weights, heads, { network }));
 }
 
 /** What each stage is going to do and to need. */
