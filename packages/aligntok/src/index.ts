@@ -47,6 +47,7 @@ export {
   type OpenTokenizerOptions,
   openTokenizer,
 } from "./open-tokenizer.ts";
+export type { ReconstructionMemory, ReconstructionSize } from "./reconstruction-memory.ts";
 export {
   createReconstructionStep,
   type EncodedLatents,
@@ -78,4 +79,11 @@ export {
 } from "./tokenizer.ts";
 export { adapterOf, type TokenizerConfig } from "./tokenizer-config.ts";
 export { loadTokenizer, saveTokenizer } from "./tokenizer-file.ts";
-export { type TrainedStage, type TrainStageOptions, trainStage } from "./train-tokenizer.ts";
+export {
+  estimateStage,
+  type StageEstimate,
+  type StageEstimateOptions,
+  type TrainedStage,
+  type TrainStageOptions,
+  trainStage,
+} from "./train-tokenizer.ts";

@@ -24,6 +24,7 @@ import {
   createEma,
   type FlatParameters,
   flattenParameters,
+  type Metrics,
   type RunLog,
   runTraining,
   type Schedule,
@@ -116,6 +117,8 @@ export interface ReconstructionTraining {
   readonly step: (discriminator?: DiscriminatorConfig) => (inputs: StageInputs) => StageOutputs;
   /** What the step needs besides images, trained weights and judges. `rows` are those that the batch is a part of. */
   readonly inputs: (batch: StageBatch, part: BatchPart) => ExtraInputs;
+  /** Measures the trained weights (their moving average where one is kept) at each checkpoint. @default nothing */
+  readonly evaluate?: (trained: Parameters, step: number) => Metrics | Promise<Metrics>;
 }
 
 /** Where a batch lies in the whole one of a step. */
@@ -141,12 +144,13 @@ export async function trainReconstruction(
   training: ReconstructionTraining,
   options: ReconstructionTrainingOptions,
 ): Promise<ReconstructionTrained> {
-  const { name, task, groups = [], discriminatorStart, emaDecay } = training;
+  const { name, task, groups = [], discriminatorStart, emaDecay, evaluate } = training;
   const { folder, steps, seed = 0, lr = 1e-4, weightDecay = 0, maxGradNorm } = options;
   const { discriminator: judgeOption = {}, maxLoss = 1e4 } = options;
   const schedule = typeof lr === "number" ? createConstantSchedule(lr) : lr;
   const weights = flattenParameters(training.trainable);
   const ema = emaDecay > 0 ? createEma(weights, { decay: emaDecay }) : undefined;
+  const averaged = () => (ema?.parameters ?? weights).views;
   const adam = createAdamW(weights, { betas, weightDecay, groups, ...(ema && { ema }) });
   const judge =
     judgeOption && steps > discriminatorStart
@@ -191,6 +195,7 @@ export async function trainReconstruction(
       ...options,
       task,
       step,
+      ...(evaluate && { evaluate: (done: number) => evaluate(averaged(), done) }),
       limits: { absolute: maxLoss, perceptual: maxLoss, semantic: maxLoss, discriminator: maxLoss },
       save: () => ({
         tensors: {
@@ -221,7 +226,7 @@ export async function trainReconstruction(
   }
   const discriminator = judge?.inputs() ?? training.carried;
   return {
-    trained: (ema?.parameters ?? weights).views,
+    trained: averaged(),
     ...(discriminator && { discriminator }),
   };
 }

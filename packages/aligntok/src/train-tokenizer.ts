@@ -1,11 +1,17 @@
 /** Trains one stage: batches in, weights out, with checkpoints that resume bit for bit. */
 import { check, createRandom, type NdArray, ndarray, type Parameters } from "@aligntok/core";
-import { splitParameters } from "@aligntok/train";
+import { type Metrics, splitParameters } from "@aligntok/train";
 import { decoderStride } from "./decoder.ts";
 import { type EncoderRates, encoderGroups } from "./encoder-rates.ts";
 import { initLora, mergeLora } from "./lora.ts";
 import {
+  estimateReconstruction,
+  type ReconstructionMemory,
+  type ReconstructionSize,
+} from "./reconstruction-memory.ts";
+import {
   type BatchPart,
+  type ReconstructionTraining,
   type ReconstructionTrainingOptions,
   type StageBatch,
   trainReconstruction,
@@ -19,10 +25,14 @@ import {
 } from "./stages.ts";
 import type { TokenizerWeights } from "./tokenizer.ts";
 
-export interface TrainStageOptions
+/** What a stage does, apart from where and for how long. */
+interface StageOptions
   extends Omit<StageConfig, "tokenizer" | "discriminator">,
     EncoderRates,
-    ReconstructionTrainingOptions {
+    Pick<
+      ReconstructionTrainingOptions,
+      "seed" | "discriminator" | "discriminatorStart" | "emaDecay"
+    > {
   /**
    * Steps before the discriminator starts; until then another, cheaper graph runs.
    * @default 5000 in stage `latent`, else 0, as VA-VAE's phases
@@ -30,6 +40,23 @@ export interface TrainStageOptions
   readonly discriminatorStart?: number;
   /** Decay of the moving average of the weights; 0 for none. @default 0.9999 in stage `perceptual`, else 0 */
   readonly emaDecay?: number;
+}
+
+export interface TrainStageOptions extends StageOptions, ReconstructionTrainingOptions {
+  /**
+   * Measures the tokenizer as it stands (its moving average where one is kept) at each checkpoint; what it gives goes to
+   * the log. @default nothing
+   */
+  readonly evaluate?: (tokenizer: TokenizerWeights, step: number) => Metrics | Promise<Metrics>;
+}
+
+export interface StageEstimateOptions extends StageOptions, ReconstructionSize {}
+
+export interface StageEstimate {
+  /** Numbers of trained weights by part: `encoder`, `adapter`, `decoder`. */
+  readonly trained: Readonly<Record<string, number>>;
+  readonly frozen: Readonly<Record<string, number>>;
+  readonly memory: ReconstructionMemory;
 }
 
 /** A tokenizer with the discriminator that judged it, which the next stage carries on. */
@@ -49,6 +76,55 @@ export async function trainStage(
   previous: TrainedStage,
   options: TrainStageOptions,
 ): Promise<TrainedStage> {
+  const { evaluate } = options;
+  const { training, complete } = prepareStage(previous, options);
+  const { trained, discriminator } = await trainReconstruction(
+    {
+      ...training,
+      ...(evaluate && {
+        evaluate: (weights: Parameters, step: number) => evaluate(complete(weights), step),
+      }),
+    },
+    options,
+  );
+  return { ...complete(trained), ...(discriminator && { discriminator }) };
+}
+
+/**
+ * What a stage is going to train, and what a step of it will need in memory once its discriminator has started.
+ *
+ * @throws AlignTokError `bad-input` where tokenizer, options and image size do not fit
+ */
+export function estimateStage(
+  previous: TokenizerWeights,
+  options: StageEstimateOptions,
+): StageEstimate {
+  const { training, frozen } = prepareStage(previous, options);
+  return {
+    trained: countByPart(training.trainable),
+    frozen: countByPart(frozen),
+    memory: estimateReconstruction(training, options),
+  };
+}
+
+function countByPart(parameters: Parameters): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const [name, { data }] of Object.entries(parameters)) {
+    const part = name.startsWith("post_quant_conv") ? "decoder" : name.slice(0, name.indexOf("."));
+    counts[part] = (counts[part] ?? 0) + data.length;
+  }
+  return counts;
+}
+
+/** How a stage trains a tokenizer, and the tokenizer that its trained weights are a part of. */
+function prepareStage(
+  previous: TrainedStage,
+  options: StageOptions,
+): {
+  readonly training: ReconstructionTraining;
+  readonly frozen: Parameters;
+  readonly complete: (trained: Parameters) => TokenizerWeights;
+} {
   const { stage, seed = 0, discriminator: _, ...losses } = options;
   const { discriminatorStart = stage === "latent" ? 5000 : 0 } = options;
   const { emaDecay = stage === "perceptual" ? 0.9999 : 0 } = options;
@@ -95,35 +171,36 @@ export async function trainStage(
     return ndarray(noise, [end - start, tokens, latent]);
   }
 
-  const { trained, discriminator } = await trainReconstruction(
-    {
-      name: stage,
-      task: `stage ${stage}`,
-      trainable,
-      ...(previous.discriminator && { carried: previous.discriminator }),
-      groups: encoderGroups(Object.keys(trainable), encoder.depth, options),
-      discriminatorStart,
-      emaDecay,
-      step: (discriminator) =>
-        createStageStep({ ...config, ...(discriminator && { discriminator }) }),
-      inputs: (batch, part) => ({
-        ...constantsFor(batch),
-        ...(batch.features && stage !== "refine" && { features: batch.features }),
-        ...(batch.latents && stage !== "latent" && { latents: toTokens(batch.latents) }),
-        ...(samplesLatents(config) && { noise: noiseFor(batch, part) }),
-      }),
-    },
-    options,
-  );
-  const merged = factors ? mergeLora(lora!, { ...frozen, ...trained }) : { ...frozen, ...trained };
-  return {
-    config: previous.config,
-    // in the order of the previous weights, so that files list them alike
-    parameters: Object.fromEntries(
-      Object.keys(previous.parameters).map((name) => [name, merged[name]!]),
-    ),
-    ...(discriminator && { discriminator }),
+  const training: ReconstructionTraining = {
+    name: stage,
+    task: `stage ${stage}`,
+    trainable,
+    ...(previous.discriminator && { carried: previous.discriminator }),
+    groups: encoderGroups(Object.keys(trainable), encoder.depth, options),
+    discriminatorStart,
+    emaDecay,
+    step: (discriminator) =>
+      createStageStep({ ...config, ...(discriminator && { discriminator }) }),
+    inputs: (batch, part) => ({
+      ...constantsFor(batch),
+      ...(batch.features && stage !== "refine" && { features: batch.features }),
+      ...(batch.latents && stage !== "latent" && { latents: toTokens(batch.latents) }),
+      ...(samplesLatents(config) && { noise: noiseFor(batch, part) }),
+    }),
   };
+
+  function complete(trained: Parameters): TokenizerWeights {
+    const all = { ...frozen, ...trained };
+    const merged = lora ? mergeLora(lora, all) : all;
+    return {
+      config: previous.config,
+      // in the order of the previous weights, so that files list them alike
+      parameters: Object.fromEntries(
+        Object.keys(previous.parameters).map((name) => [name, merged[name]!]),
+      ),
+    };
+  }
+  return { training, frozen, complete };
 }
 
 /** `(N, h, w, d)` to `(N, T, d)`, the same memory. */

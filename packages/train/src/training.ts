@@ -36,6 +36,11 @@ export interface TrainingOptions {
   readonly save: () => TrainingState | Promise<TrainingState>;
   /** Takes up a saved state. Not called where there is no checkpoint. */
   readonly restore: (checkpoint: TrainingCheckpoint) => void | Promise<void>;
+  /**
+   * What is measured of the state, such as a score on held-out data, after each step that ends in a checkpoint and before
+   * it is written, so that no kill loses it; goes to the log with the step's metrics. @default nothing
+   */
+  readonly evaluate?: (done: number) => Metrics | Promise<Metrics>;
   /** Where means of the metrics since the line before are written; rewound on resume. @default none */
   readonly log?: RunLog;
   /** Steps between log lines; the last step always gets one. @default 10 */
@@ -167,12 +172,14 @@ export async function runTraining(options: TrainingOptions): Promise<TrainingRes
       if (onNaN === "skip") addMetrics(pending, { skipped: 0 }); // the line then shows their share
     }
     const last = done === steps;
+    const saves = last || done % checkpointEvery === 0;
+    if (saves && options.evaluate) addMetrics(pending, await options.evaluate(done));
     // the line before the checkpoint: a kill in between repeats it, the other way round would lose it
     if (log && (last || done % logEvery === 0)) {
       log.write(done, meansOf(pending));
       pending = {};
     }
-    if (last || done % checkpointEvery === 0) await saveStep(done);
+    if (saves) await saveStep(done);
     report(done, bad ? { skipped } : metrics);
     await setImmediate(); // lets Ctrl-C and timers in, which an engine that blocks would starve
   }

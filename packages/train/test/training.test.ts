@@ -57,6 +57,44 @@ async function runAndKill(folder: string, steps: number, delay?: number): Promis
   return code === 0;
 }
 
+describe("evaluate", () => {
+  it("measures each checkpoint once, also when the run was interrupted in between", async () => {
+    const measure = async (name: string, until: readonly number[]) => {
+      const folder = join(root, name);
+      const evaluated: number[] = [];
+      for (const stop of until) {
+        const { options } = createRegression(folder, 10);
+        const log = createRunLog(folder);
+        const controller = new AbortController();
+        await runTraining({
+          ...options,
+          log,
+          logEvery: 3,
+          checkpointEvery: 4,
+          signal: controller.signal,
+          evaluate(done) {
+            evaluated.push(done);
+            return { score: done * 10 };
+          },
+          onProgress: ({ done }) => done === stop && controller.abort(),
+        }).catch(() => {});
+        log.close();
+      }
+      const lines = await readRunLog(folder);
+      return { evaluated, scores: lines.map(({ step, score }) => [step, score]) };
+    };
+    const whole = await measure("whole", [Number.POSITIVE_INFINITY]);
+    expect(whole.evaluated).toEqual([4, 8, 10]);
+    expect(whole.scores).toEqual([
+      [3, undefined],
+      [6, 40],
+      [9, 80],
+      [10, 100],
+    ]);
+    expect(await measure("parts", [5, Number.POSITIVE_INFINITY])).toEqual(whole);
+  });
+});
+
 describe("kill and resume", () => {
   it("ends bit for bit like an uninterrupted run, killed at random moments", async () => {
     const steps = 400;

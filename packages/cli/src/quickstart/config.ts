@@ -36,12 +36,10 @@ export interface StagePlan {
   readonly steps: number;
   readonly lr: number;
   readonly discriminatorStart: number;
-  /** Measurements of PSNR on held-out photographs, evenly spread. */
-  readonly measurements: number;
 }
 
 export const batchSize = 16;
-/** Steps between checkpoints: what a killed run does again at most. */
+/** Steps between checkpoints, at each of which PSNR is measured: what a killed run does again at most. */
 export const checkpointEvery = (steps: number): number => Math.min(100, Math.ceil(steps / 3));
 export const emaDecay = 0.99;
 export const perceptualWeight = 0.1;
@@ -60,7 +58,6 @@ export function planStages(minutes: number): readonly StagePlan[] {
       steps,
       lr,
       discriminatorStart: Math.floor(steps * judgedFrom),
-      measurements: Math.min(4, Math.ceil(steps / 6)),
     };
   };
   // The discriminator comes late: before there are edges there is nothing to sharpen.

@@ -189,9 +189,9 @@ function meanOfLast(points: readonly (readonly [number, number])[]): number {
 
 async function viewStages({ runs, options }: ReportInput, images: Images): Promise<StageView[]> {
   const views: StageView[] = [];
-  for (const [i, { trained, folder, psnr }] of runs.entries()) {
+  for (const [i, { trained, folder }] of runs.entries()) {
     const tokenizer = createTokenizer(trained, engineOptions(options));
-    views.push(await viewStage(tokenizer, images, { name: `stage ${i + 1}`, folder, psnr }));
+    views.push(await viewStage(tokenizer, images, { name: `stage ${i + 1}`, folder }));
     tokenizer.dispose();
   }
   return views;

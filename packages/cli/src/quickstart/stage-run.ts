@@ -1,5 +1,4 @@
 /** One stage of the tokenizer with its held-out PSNR on the way. */
-import { join } from "node:path";
 import {
   createTokenizer,
   type Perceptual,
@@ -13,7 +12,7 @@ import { createCosineSchedule, createRunLog, createWarmup } from "@aligntok/trai
 import type { QuickstartOptions } from "../commands/quickstart.ts";
 import { engineOptions } from "../engine-options.ts";
 import { measurePsnr } from "../run/measure.ts";
-import { makeFolder, readJson, writeJson } from "../run/run-folder.ts";
+import { makeFolder } from "../run/run-folder.ts";
 import { chooseShown } from "../run/shown-losses.ts";
 import { take } from "../run/take.ts";
 import {
@@ -32,14 +31,9 @@ export interface StageRun {
   readonly stage: Stage;
   readonly folder: string;
   readonly trained: TrainedStage;
-  /** `[step, dB]` on held-out photographs. */
-  readonly psnr: readonly (readonly [number, number])[];
 }
 
-/**
- * Trains a stage in parts, with a measurement after each. What was measured is on disk before the next part
- * begins, so a run that is started again knows which parts are over.
- */
+/** Trains a stage and measures it at every checkpoint. */
 export async function runStage(
   previous: TrainedStage,
   plan: StagePlan,
@@ -55,20 +49,17 @@ export async function runStage(
     readonly options: QuickstartOptions;
   },
 ): Promise<StageRun> {
-  const { stage, steps, measurements } = plan;
+  const { stage, steps } = plan;
   await makeFolder(folder);
-  const measured = join(folder, "held-out.json");
-  const psnr = (await readJson<[number, number][]>(measured)) ?? [];
   const before = createTokenizer(previous, engineOptions(options));
   const schedule = createCosineSchedule(plan.lr, { steps, minimum: plan.lr / 20 });
   let known: StageInputsKnown | undefined;
   const log = createRunLog(folder);
-
-  const train = (until: number) =>
-    trainStage(previous, {
+  try {
+    const trained = await trainStage(previous, {
       stage,
       folder,
-      steps: until,
+      steps,
       async batch(_, random) {
         known ??= await precompute(before, stage, photographs);
         return drawBatch(photographs, known, random);
@@ -82,6 +73,12 @@ export async function runStage(
       discriminatorWeight,
       discriminatorStart: plan.discriminatorStart,
       emaDecay,
+      async evaluate(weights) {
+        const tokenizer = createTokenizer(weights, engineOptions(options));
+        const psnr = await measurePsnr(tokenizer, photographs.heldOut.images);
+        tokenizer.dispose();
+        return { psnr };
+      },
       log,
       logEvery: 5,
       checkpointEvery: checkpointEvery(steps),
@@ -92,28 +89,15 @@ export async function runStage(
         options.onProgress({
           task,
           done,
-          total: Math.max(total, steps),
+          total,
           ...(metrics && { metrics: chooseShown(metrics) }),
         }),
     });
-
-  let trained: TrainedStage | undefined;
-  try {
-    for (let part = 1; part <= measurements; part++) {
-      const until = Math.round((steps * part) / measurements);
-      if (psnr.some(([step]) => step >= until)) continue;
-      trained = await train(until);
-      const tokenizer = createTokenizer(trained, engineOptions(options));
-      psnr.push([until, await measurePsnr(tokenizer, photographs.heldOut.images)]);
-      tokenizer.dispose();
-      await writeJson(measured, psnr);
-    }
-    trained ??= await train(steps);
+    return { stage, folder, trained };
   } finally {
     before.dispose();
     log.close();
   }
-  return { stage, folder, trained, psnr };
 }
 
 /** What a frozen encoder gives for the whole pool, computed once: features for stage 1, latents for the others. */

@@ -16,21 +16,19 @@ export interface StageView {
   readonly latents: NdArray<"float32">;
   /** `(N, H, W, 3)` */
   readonly decoded: Images;
-  /** `[step, dB]` on held-out photographs, where they were measured on the way. @default none */
-  readonly psnr?: readonly (readonly [number, number])[];
 }
 
 /** Puts the photographs of a report through the tokenizer of a stage. */
 export async function viewStage(
   tokenizer: Tokenizer,
   photographs: Images,
-  stage: Pick<StageView, "name" | "folder" | "psnr">,
+  stage: Pick<StageView, "name" | "folder">,
 ): Promise<StageView> {
   const latents = await tokenizer.encode(photographs);
   return { ...stage, latents, decoded: await tokenizer.decode(latents) };
 }
 
-/** A chart for each loss that a stage logged, and of PSNR. */
+/** A chart for each of the main losses that stages logged, and of PSNR. */
 export async function chartStages(stages: readonly StageView[]): Promise<ReportChart[]> {
   const logs = await Promise.all(stages.map(({ folder }) => readRunLog(folder)));
   const series = (key: string): ReportSeries[] =>
@@ -40,9 +38,8 @@ export async function chartStages(stages: readonly StageView[]): Promise<ReportC
       );
       return points.length > 0 ? [{ name: stages[i]!.name, points }] : [];
     });
-  const psnr = stages.flatMap(({ name, psnr }) => (psnr ? [{ name, points: psnr }] : []));
   return [
-    { title: "PSNR on held-out photographs", unit: "dB", series: psnr },
+    { title: "PSNR on held-out photographs", unit: "dB", series: series("psnr") },
     { title: "L1 loss", series: series("absolute") },
     { title: "Perceptual loss", series: series("perceptual") },
     { title: "Discriminator loss", series: series("discriminator") },
@@ -67,7 +64,7 @@ export async function showReconstructions(
 /** The same as one picture: a row of photographs, then a row for each stage. */
 export function drawReconstructions(
   photographs: Images,
-  stages: readonly StageView[],
+  stages: readonly Pick<StageView, "decoded">[],
   most: number,
 ): Image {
   const across = Math.min(most, photographs.shape[0]!);

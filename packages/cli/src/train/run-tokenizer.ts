@@ -10,12 +10,14 @@ import {
 import { writeFileAtomic } from "@aligntok/checkpoint";
 import { createRandom, type Images } from "@aligntok/core";
 import { computeLatentStats } from "@aligntok/diffusion";
-import { encodePng } from "@aligntok/image";
+import { computePsnr } from "@aligntok/eval-fid";
+import { encodePng, type Image } from "@aligntok/image";
 import {
   createConstantSchedule,
   createCosineSchedule,
   createRunLog,
   createWarmup,
+  type Metrics,
   type Schedule,
 } from "@aligntok/train";
 import { engineOptions } from "../engine-options.ts";
@@ -79,9 +81,20 @@ export async function runTokenizerTraining(
     heldOut: await load(images.heldOut, measured.heldOut),
   };
   const heldOut = photographs.heldOut.images;
-  const shown = take(heldOut, pickEvenly(heldOut.shape[0]!, measured.shown));
+  const picked = pickEvenly(heldOut.shape[0]!, measured.shown);
+  const shown = take(heldOut, picked);
   const pretrained = createTokenizer(initial, engineOptions(session));
   const extractor = createExtractor(pretrained, config.encoder);
+
+  await makeFolder(join(out, "samples"));
+  const writeSample = async (name: string, sheet: Image) =>
+    writeFileAtomic(join(out, "samples", `${name}.png`), await encodePng(sheet));
+  async function watch(tokenizer: AlignedTokenizer, picture: string): Promise<Metrics> {
+    const decoded = await tokenizer.decode(await tokenizer.encode(heldOut));
+    const some = { decoded: take(decoded, picked) };
+    await writeSample(picture, drawReconstructions(shown, [some], measured.shown));
+    return { psnr: computePsnr(heldOut, decoded).mean };
+  }
 
   const views: StageView[] = [];
   const metrics: (StageMetrics & { readonly stage: string })[] = [];
@@ -90,7 +103,7 @@ export async function runTokenizerTraining(
     const { stage } = settings;
     const folder = join(out, "stages", `${i + 1}-${stage}`);
     trained = await clock.time(`stage ${i + 1}: ${stage}`, () =>
-      runStage(trained, settings, training, { folder, session }),
+      runStage(trained, settings, training, { folder, session, watch }),
     );
     const tokenizer = createTokenizer(trained, engineOptions(session));
     await clock.time("metrics", async () => {
@@ -104,9 +117,7 @@ export async function runTokenizerTraining(
       ...trained,
       ...(stats && { stats }),
     });
-    await makeFolder(join(out, "samples"));
-    const sheet = await encodePng(drawReconstructions(shown, views, measured.shown));
-    await writeFileAtomic(join(out, "samples", "reconstructions.png"), sheet);
+    await writeSample("reconstructions", drawReconstructions(shown, views, measured.shown));
     session.log.info(`stage ${i + 1}: ${describeMetrics(metrics.at(-1)!)}`);
   }
   const features = await pretrained.features(shown);
@@ -138,7 +149,16 @@ async function runStage(
   previous: TrainedStage,
   settings: StageSettings,
   { config, images, perceptual, seed }: TokenizerTraining,
-  { folder, session }: { readonly folder: string; readonly session: Session },
+  {
+    folder,
+    session,
+    watch,
+  }: {
+    readonly folder: string;
+    readonly session: Session;
+    /** Looks at the tokenizer of a checkpoint. */
+    readonly watch: (tokenizer: AlignedTokenizer, picture: string) => Promise<Metrics>;
+  },
 ): Promise<TrainedStage> {
   const { data, batchSize, discriminator, checkpointEvery, logEvery } = config;
   const { lr, schedule, warmup, ...options } = settings;
@@ -162,6 +182,11 @@ async function runStage(
       lr: scheduleOf(settings),
       ...(perceptual && { perceptual }),
       discriminator,
+      evaluate: (weights, step) => {
+        const tokenizer = createTokenizer(weights, engineOptions(session));
+        const picture = `${settings.stage}-${String(step).padStart(6, "0")}`;
+        return watch(tokenizer, picture).finally(tokenizer.dispose);
+      },
       log,
       logEvery,
       checkpointEvery,

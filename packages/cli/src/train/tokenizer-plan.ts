@@ -1,35 +1,13 @@
-/** What a training is going to do, in words and numbers, before it does it. */
-import { type Stage, type TokenizerWeights, trainableParts } from "@aligntok/aligntok";
-import type { Parameters } from "@aligntok/core";
-import { splitParameters } from "@aligntok/train";
-import type { StageMemory } from "./stage-memory.ts";
-import type { StageSettings, TokenizerConfigFile } from "./tokenizer-config.ts";
+/** What a training is going to do, in words, before it does it. */
+import type { ReconstructionMemory, Stage, StageEstimate } from "@aligntok/aligntok";
+import type { TokenizerConfigFile } from "./tokenizer-config.ts";
 
 /** One stage of the plan, as `--json` prints it. */
-export interface PlannedStage {
+export interface PlannedStage extends StageEstimate {
   readonly stage: Stage;
   readonly steps: number;
   /** Passes over the images. */
   readonly epochs: number;
-  /** Parts of the tokenizer with their numbers of weights. */
-  readonly trained: Readonly<Record<string, number>>;
-  readonly frozen: Readonly<Record<string, number>>;
-  readonly memory: StageMemory;
-}
-
-export function planStage(
-  weights: TokenizerWeights,
-  settings: StageSettings,
-  {
-    batchSize,
-    images,
-    memory,
-  }: { readonly batchSize: number; readonly images: number; readonly memory: StageMemory },
-): PlannedStage {
-  const { stage, steps } = settings;
-  const { trainable, frozen } = splitParameters(weights.parameters, trainableParts[stage]);
-  const epochs = (steps * batchSize) / images;
-  return { stage, steps, epochs, trained: partSizes(trainable), frozen: partSizes(frozen), memory };
 }
 
 /** The plan as lines for people. */
@@ -56,20 +34,11 @@ export function describePlan(
   ];
 }
 
-function partSizes(parameters: Parameters): Record<string, number> {
-  const sizes: Record<string, number> = {};
-  for (const [name, { data }] of Object.entries(parameters)) {
-    const part = name.startsWith("post_quant_conv") ? "decoder" : name.slice(0, name.indexOf("."));
-    sizes[part] = (sizes[part] ?? 0) + data.length;
-  }
-  return sizes;
-}
-
 function list(parts: Readonly<Record<string, number>>): string {
   return Object.entries(parts)
     .map(([part, count]) => `${part} (${(count / 1e6).toFixed(2)} M)`)
     .join(", ");
 }
 
-const total = ({ weights, activations }: StageMemory) => weights + activations;
+const total = ({ weights, activations }: ReconstructionMemory) => weights + activations;
 const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;

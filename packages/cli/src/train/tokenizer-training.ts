@@ -5,6 +5,7 @@ import {
   type DecoderConfig,
   decoderSizes,
   decoderStride,
+  estimateStage,
   initTokenizer,
   type Perceptual,
   type TrainedStage,
@@ -15,9 +16,8 @@ import { loadLpips } from "@aligntok/lpips";
 import { sampleEncoderPath } from "@aligntok/samples";
 import { engineOptions } from "../engine-options.ts";
 import type { Session } from "../session.ts";
-import { estimateStageMemory } from "./stage-memory.ts";
 import { stagesOf, type TokenizerConfigFile } from "./tokenizer-config.ts";
-import { type PlannedStage, planStage } from "./tokenizer-plan.ts";
+import type { PlannedStage } from "./tokenizer-plan.ts";
 import type { TrainingImages } from "./training-images.ts";
 
 export interface TokenizerTraining {
@@ -70,15 +70,16 @@ export function planTraining({
   perceptual,
   initial,
 }: TokenizerTraining): PlannedStage[] {
-  const { batchSize, data, discriminator } = config;
-  return stagesOf(config).map((settings) => {
-    const { stage, emaDecay = stage === "perceptual" ? 0.9999 : 0 } = settings;
-    const memory = estimateStageMemory(initial, {
-      config: { stage, ...(perceptual && { perceptual }), ...(discriminator && { discriminator }) },
-      batchSize,
-      size: data.size,
-      ema: emaDecay > 0,
+  const { batchSize, microBatch = batchSize, data, discriminator } = config;
+  return stagesOf(config).map(({ schedule, warmup, ...settings }) => {
+    const estimate = estimateStage(initial, {
+      ...settings,
+      ...(perceptual && { perceptual }),
+      discriminator,
+      batchSize: Math.min(batchSize, microBatch),
+      imageSize: [data.size, data.size],
     });
-    return planStage(initial, settings, { batchSize, images: images.train.length, memory });
+    const { stage, steps } = settings;
+    return { stage, steps, epochs: (steps * batchSize) / images.train.length, ...estimate };
   });
 }

@@ -1,0 +1,62 @@
+/** What a training step needs in memory, told from its graph before it runs. */
+import { byteLength, createRandom, type Parameters, zeros } from "@aligntok/core";
+import { estimateMemory, specOf } from "@aligntok/jit";
+import { type DiscriminatorConfig, initDiscriminator } from "./discriminator.ts";
+import { toPlanes } from "./images.ts";
+import type { ReconstructionConfig } from "./reconstruction-step.ts";
+import type { ReconstructionTraining } from "./reconstruction-training.ts";
+
+export interface ReconstructionSize {
+  /** Images that go through the networks at once. */
+  readonly batchSize: number;
+  /** Height and width of the images in pixels. */
+  readonly imageSize: readonly [height: number, width: number];
+}
+
+/** Bytes, of which an engine needs somewhat more: for the buffers of convolutions, and rounding. */
+export interface ReconstructionMemory {
+  /** All weights, and what training keeps of each: gradient, two moments, moving average. */
+  readonly weights: number;
+  /** Values that are alive at once within a step. */
+  readonly activations: number;
+}
+
+export function estimateReconstruction(
+  training: ReconstructionTraining,
+  options: ReconstructionSize &
+    Pick<ReconstructionConfig, "perceptual"> & {
+      readonly discriminator?: DiscriminatorConfig | false;
+    },
+): ReconstructionMemory {
+  const { batchSize, imageSize, perceptual, discriminator = {} } = options;
+  const { trainable, emaDecay, step, inputs } = training;
+  const judge = discriminator
+    ? initDiscriminator(discriminator, createRandom(0, "estimate"))
+    : undefined;
+  const images = zeros([batchSize, ...imageSize, 3], "uint8");
+  const constant = inputs({ images }, { step: 0, start: 0, end: batchSize });
+  const given = {
+    trainable,
+    ...constant,
+    ...(judge && { discriminator: judge }),
+    ...(perceptual && { perceptual: perceptual.parameters }),
+    images: toPlanes(images),
+  };
+  const { intermediate } = estimateMemory(
+    (tensors) => step(discriminator || undefined)(tensors as never),
+    specOf(given),
+  );
+  const copies = emaDecay > 0 ? 5 : 4;
+  const still = [constant.frozen, constant.snapshot, perceptual?.parameters];
+  return {
+    weights:
+      copies * bytesOf(trainable) +
+      4 * bytesOf(judge) +
+      still.reduce((sum, parameters) => sum + bytesOf(parameters), 0),
+    activations: intermediate,
+  };
+}
+
+function bytesOf(parameters: Parameters = {}): number {
+  return Object.values(parameters).reduce((sum, array) => sum + byteLength(array), 0);
+}
