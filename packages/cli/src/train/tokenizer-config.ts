@@ -38,10 +38,8 @@ const lora = z.strictObject({
 
 const lpips = z.strictObject({
   network: z.enum(["vgg", "alex", "squeeze"]).default("vgg"),
-  /** Weights of torchvision's network. */
-  weights: z.string(),
-  /** Heads of the LPIPS repository, v0.1. */
-  heads: z.string(),
+  /** Network and heads, in one file or two, see `loadLpips`. */
+  weights: z.union([z.string(), z.array(z.string()).min(1)]),
 });
 
 /** Options of `trainStage`, whose documentation says what they do and their defaults. */
@@ -66,6 +64,7 @@ const stage = z.strictObject({
   semanticTarget: z.enum(["latent", "features"]).exactOptional(),
   lora: lora.exactOptional(),
   klWeight: share.exactOptional(),
+  recompute: z.boolean().exactOptional(),
   onNaN: z.enum(["stop", "skip"]).exactOptional(),
   maxLoss: z.number().positive().exactOptional(),
 });

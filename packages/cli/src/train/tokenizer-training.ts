@@ -59,8 +59,8 @@ async function loadPerceptual(
   if (perceptual === "features") {
     return createFeaturePerceptual(encoder, { imageSize: data.size, stride });
   }
-  const { network, weights, heads } = perceptual;
-  return createLpipsPerceptual(await loadLpips(weights, heads, { network }));
+  const { network, weights } = perceptual;
+  return createLpipsPerceptual(await loadLpips(weights, { network }));
 }
 
 /** What each stage is going to do and to need. */
