@@ -232,16 +232,19 @@ function gradientAtLastWeight({ decoder }: LatentModel, { params, hidden }: Deco
     ).gradients;
 }
 
+interface Encoding {
+  readonly encoded: EncodedLatents;
+  readonly params: TensorParameters;
+  readonly inputs: StageInputs;
+  /** Gradient of the reconstruction at the image. */
+  readonly pull: Tensor;
+  readonly recompute: boolean;
+}
+
 /** The losses on the latents, weighted and summed. */
 function weighTerms(
   model: LatentModel,
-  given: {
-    readonly encoded: EncodedLatents;
-    readonly params: TensorParameters;
-    readonly inputs: StageInputs;
-    /** Gradient of the reconstruction at the image. */
-    readonly pull: Tensor;
-  },
+  given: Encoding,
 ): { readonly loss: Tensor; readonly losses: Partial<StageLosses> } {
   const losses: Record<string, Tensor> = {};
   let loss: Tensor = scalar(0);
@@ -264,23 +267,13 @@ function weighTerms(
 function balanceOf(
   { encode, decoder }: LatentModel,
   name: TermName,
-  {
-    encoded,
-    params,
-    inputs,
-    pull,
-  }: {
-    readonly encoded: EncodedLatents;
-    readonly params: TensorParameters;
-    readonly inputs: StageInputs;
-    readonly pull: Tensor;
-  },
+  { encoded, params, inputs, pull, recompute }: Encoding,
 ): Tensor {
   const held = Object.fromEntries(
     Object.entries(params).map(([key, value]) => [key, stopGradient(value)]),
   );
   const { gradients: atLatents } = valueAndGrad((latents: Tensor) => {
-    const hidden = applyDecoderBody(decoder, held, latents);
+    const hidden = applyDecoderBody(decoder, held, latents, { recompute });
     return sum(mul(applyDecoderHead(decoder, held, hidden), pull));
   }, stopGradient(encoded.latents));
   const { at, limit } = encoded.terms![name]!.balance!;
