@@ -135,7 +135,10 @@ export function createReconstructionStep(
       const hidden = applyDecoderBody(model.decoder, params, encoded.latents, { recompute });
       const image = applyDecoderHead(model.decoder, params, hidden); // (N, 3, H, W)
       const judged = judgeImage(model, { config, inputs, params, hidden, image });
-      const terms = weighTerms(model, { encoded, params, inputs, pull: judged.reconstruction });
+      const terms = weighTerms(model, {
+        ...{ encoded, params, inputs, recompute },
+        pull: judged.reconstruction,
+      });
       return {
         loss: add(sum(mul(image, judged.pull)), terms.loss),
         aux: {

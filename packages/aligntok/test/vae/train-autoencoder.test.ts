@@ -11,7 +11,7 @@ import {
   type TrainAutoencoderOptions,
   trainAutoencoder,
 } from "../../src/vae/index.ts";
-import { encoder } from "../golden.ts";
+import { encoder, relativeError } from "../golden.ts";
 
 const config: AutoencoderConfig = {
   ...{ latent: 4, channels: 8, multipliers: [1, 2], blocks: 1, groups: 4 },
@@ -90,4 +90,14 @@ it("carries the projection on to the next phase", async () => {
   const first = await run("first", { vision, steps: 1 });
   const second = await run("second", { vision, steps: 1, lr: 0 }, first);
   expect(second).toEqual(first);
+});
+
+it("computes values inside blocks again with the same result", async () => {
+  const [kept, again] = [
+    await run("kept", { vision, steps: 2 }),
+    await run("again", { vision, steps: 2, recompute: true }),
+  ];
+  for (const name of ["encoder.conv_out.weight", "decoder.conv_in.weight"]) {
+    expect(relativeError(again.parameters[name]!.data, kept.parameters[name]!)).toBeLessThan(1e-4);
+  }
 });
