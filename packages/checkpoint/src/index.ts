@@ -2,6 +2,7 @@ export { writeFileAtomic } from "./atomic-file.ts";
 export { castFloats, type FloatDType } from "./cast.ts";
 export { type Checkpoint, type CheckpointFormat, openCheckpoint } from "./checkpoint.ts";
 export { createGrowingFile, type GrowingFile } from "./growing-file.ts";
+export { joinRows } from "./lazy-array.ts";
 export { mapSafetensors } from "./mapped-safetensors.ts";
 export { parseNpy, readNpy, serializeNpy, writeNpy } from "./npy.ts";
 export { formatNpyHeader, type NpyHeader } from "./npy-header.ts";

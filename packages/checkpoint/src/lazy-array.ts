@@ -5,10 +5,12 @@ import {
   AlignTokError,
   byteLength,
   bytesPerElement,
+  check,
   type DType,
   type DTypeData,
   type FileRange,
   type NdArray,
+  sizeOf,
   viewBytes,
 } from "@aligntok/core";
 import { fileError } from "./file-error.ts";
@@ -63,11 +65,48 @@ export function readData<D extends DType>(array: NdArray<D>): DTypeData[D] {
 }
 
 /**
- * The bytes of a file range.
+ * The rows of several float32 arrays as one array, which is read when first looked at: parts that lie in files go straight
+ * to their place in it.
+ *
+ * @throws AlignTokError `bad-input` for rows of different sizes; when it is read, as the parts do
+ */
+export function joinRows(parts: readonly NdArray<"float32">[]): NdArray<"float32"> {
+  const rest = parts[0]?.shape.slice(1) ?? [];
+  for (const { shape } of parts) {
+    check(
+      shape.slice(1).join() === rest.join(),
+      () => `joined rows: expected [*,${rest}], got [${shape}]`,
+    );
+  }
+  const shape = [parts.reduce((sum, part) => sum + part.shape[0]!, 0), ...rest];
+  function read(): Float32Array {
+    const whole = new Float32Array(sizeOf(shape));
+    let offset = 0;
+    for (const part of parts) {
+      const place = whole.subarray(offset, offset + sizeOf(part.shape));
+      if (part.source) readRange(part.source, place.byteLength, { into: bytesOf(place) });
+      else place.set(readData(part));
+      offset += place.length;
+    }
+    return whole;
+  }
+  return lazyArray("float32", shape, { read });
+}
+
+function bytesOf({ buffer, byteOffset, byteLength }: Float32Array<ArrayBuffer>): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength);
+}
+
+/**
+ * The bytes of a file range, in `into` where that is given.
  *
  * @throws AlignTokError `io`; `bad-format` when the file ends before; `bad-input` when it was written since
  */
-export function readRange({ path, offset, modified }: FileRange, length: number): Uint8Array {
+export function readRange(
+  { path, offset, modified }: FileRange,
+  length: number,
+  { into }: { readonly into?: Uint8Array } = {},
+): Uint8Array {
   let file: number | undefined;
   try {
     file = openSync(path, "r");
@@ -78,7 +117,7 @@ export function readRange({ path, offset, modified }: FileRange, length: number)
         `read ${path}: expected ${offset + length} bytes, got ${size}. the file is damaged or incomplete`,
       );
     }
-    const bytes = new Uint8Array(mtimeMs === modified ? length : 0);
+    const bytes = into ?? new Uint8Array(mtimeMs === modified ? length : 0);
     let done = 0;
     while (fstatSync(file).mtimeMs === modified && done < length) {
       const count = readSync(

@@ -1,9 +1,9 @@
 import { mkdtemp, open, readFile, realpath, rm, symlink, utimes } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { ndarray } from "@aligntok/core";
+import { type NdArray, ndarray } from "@aligntok/core";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { mapSafetensors, readSafetensors, writeSafetensors } from "../src/index.ts";
+import { joinRows, mapSafetensors, readSafetensors, writeSafetensors } from "../src/index.ts";
 
 let folder: string;
 let path: string;
@@ -32,6 +32,15 @@ it("gives what readSafetensors gives, and where it lies", async () => {
   const bytes = (await readFile(path)).subarray(source!.offset, source!.offset + 24);
   expect(new Float32Array(Uint8Array.from(bytes).buffer)).toEqual(mapped.tensors.floats!.data);
   expect(mapped.tensors.floats!.data).toBe(mapped.tensors.floats!.data);
+});
+
+it("joins rows of mapped and other arrays", async () => {
+  const { tensors } = await mapSafetensors(path);
+  const mapped = tensors.floats as NdArray<"float32">;
+  const joined = joinRows([mapped, ndarray(Float32Array.of(9, 8, 7), [1, 3]), mapped]);
+  expect(joined.shape).toEqual([5, 3]);
+  expect([...joined.data]).toEqual([1, 2, 3, 4, 5, 6, 9, 8, 7, 1, 2, 3, 4, 5, 6]);
+  expect(() => joinRows([mapped, ndarray(new Float32Array(2), [1, 2])])).toThrow(/\[\*,3\]/);
 });
 
 it("reads no data before it is looked at, and none of a file written since", async () => {

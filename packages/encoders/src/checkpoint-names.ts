@@ -5,9 +5,9 @@
  * and fc2), and Hugging Face's of every family in both spellings (of files on the Hub, and of transformers 5 in
  * memory). The encoder is where its patch embedding is, whatever wraps it, and what lies outside is not read.
  */
+import { joinRows } from "@aligntok/checkpoint";
 import {
   check,
-  concatRows,
   listSome,
   type NdArray,
   ndarray,
@@ -185,7 +185,7 @@ function maskKeyBias(config: ViTConfig, found: Found): void {
     // timm keeps the biases of fused weights apart
     const parts = ["q", "k", "v"].map((part) => `${name}.${part}.bias`);
     if (`${name}.qkv.weight` in found && parts.every((part) => part in found)) {
-      found[`${name}.qkv.bias`] = concatRows(parts.map((part) => found[part]!));
+      found[`${name}.qkv.bias`] = joinRows(parts.map((part) => found[part]!));
       for (const part of parts) delete found[part];
     }
   }
@@ -196,7 +196,7 @@ function fuse(found: Found): void {
     for (const name of Object.keys(found).filter((key) => key.includes(parts[0]!))) {
       const names = parts.map((part) => name.replace(parts[0]!, part));
       if (!names.every((part) => part in found)) continue; // reported as left over
-      found[name.replace(parts[0]!, whole)] = concatRows(names.map((part) => found[part]!));
+      found[name.replace(parts[0]!, whole)] = joinRows(names.map((part) => found[part]!));
       for (const part of names) delete found[part];
     }
   }
