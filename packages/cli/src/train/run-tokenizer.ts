@@ -12,14 +12,7 @@ import { createRandom, type Images } from "@aligntok/core";
 import { computeLatentStats } from "@aligntok/diffusion";
 import { computePsnr } from "@aligntok/eval-fid";
 import { encodePng, type Image } from "@aligntok/image";
-import {
-  createConstantSchedule,
-  createCosineSchedule,
-  createRunLog,
-  createWarmup,
-  type Metrics,
-  type Schedule,
-} from "@aligntok/train";
+import { createRunLog, createSchedule, type Metrics } from "@aligntok/train";
 import { engineOptions } from "../engine-options.ts";
 import {
   drawReconstructions,
@@ -179,7 +172,7 @@ async function runStage(
       folder,
       batch,
       seed,
-      lr: scheduleOf(settings),
+      lr: createSchedule(lr, { shape: schedule, steps: settings.steps, warmup, minimum: lr / 20 }),
       ...(perceptual && { perceptual }),
       discriminator,
       evaluate: (weights, step) => {
@@ -198,14 +191,6 @@ async function runStage(
   } finally {
     log.close();
   }
-}
-
-function scheduleOf({ lr, schedule, warmup, steps }: StageSettings): Schedule {
-  const after =
-    schedule === "cosine"
-      ? createCosineSchedule(lr, { steps: Math.max(1, steps - warmup), minimum: lr / 20 })
-      : createConstantSchedule(lr);
-  return warmup > 0 ? createWarmup(after, { steps: warmup }) : after;
 }
 
 async function statsOf(tokenizer: AlignedTokenizer, images: Images) {
