@@ -14,7 +14,7 @@ import {
 import { resamplePositions, type ViTConfig, vitShapes } from "@aligntok/encoders";
 import type { TensorParameters } from "@aligntok/nn";
 import { selectParameters } from "@aligntok/train";
-import { type Tensor, transpose } from "@tensorflow/tfjs-core";
+import { reshape, type Tensor } from "@tensorflow/tfjs-core";
 import { type AdapterForm, adapterShapes, applyAdapter, initAdapter } from "./adapter.ts";
 import {
   applyDecoder,
@@ -24,7 +24,8 @@ import {
   initDecoder,
 } from "./decoder.ts";
 import { applyEncoder, withoutPrefix, withPrefix } from "./encoder.ts";
-import { checkImages, toPixels, toPlanes } from "./images.ts";
+import { checkImages, toPlanes } from "./images.ts";
+import { createNetworkTokenizer } from "./network-tokenizer.ts";
 import { createRowFunction, type RowFunctionOptions } from "./row-function.ts";
 import { adapterOf, type TokenizerConfig } from "./tokenizer-config.ts";
 
@@ -115,37 +116,11 @@ export function createTokenizer(
   options: TokenizerOptions = {},
 ): AlignedTokenizer {
   const { encoder, decoder } = config;
-  const { latent } = decoder;
   const stride = decoderStride(decoder);
   const encoderWeights = selectParameters(parameters, ["encoder"]);
-  const adapterWeights = selectParameters(parameters, ["adapter"]);
-  const decoderWeights = selectParameters(parameters, ["post_quant_conv", "decoder"]);
-  const grids = new Map<string, Parameters>();
   // Position embeddings depend on the size of the images.
   const { "encoder.pos_embed": _, ...fixedWeights } = encoderWeights;
-
-  const toFeatures = (params: TensorParameters, x: Tensor) =>
-    applyEncoder(encoder, params, x, { stride });
-  const featuring = createRowFunction(toFeatures, fixedWeights, options);
-  const encoding = createRowFunction(
-    (params, x) => applyAdapter(adapterOf(config), params, toFeatures(params, x)),
-    { ...fixedWeights, ...adapterWeights },
-    options,
-  );
-  const decoding = createRowFunction(
-    (params, x) => applyDecoder(decoder, params, transpose(x, [0, 3, 1, 2])),
-    decoderWeights,
-    options,
-  );
-
-  function latentShape(height: number, width: number): readonly [number, number, number] {
-    check(
-      height > 0 && width > 0 && height % stride === 0 && width % stride === 0,
-      () =>
-        `image size: expected multiples of ${stride}, got ${height}x${width}. resize or crop first`,
-    );
-    return [height / stride, width / stride, latent];
-  }
+  const grids = new Map<string, Parameters>();
 
   /** The encoder's position embeddings for a grid; none for rotary ones, which the graph computes. */
   function positionsFor(grid: readonly [number, number]): Parameters {
@@ -161,39 +136,42 @@ export function createTokenizer(
     return pos_embed ? { "encoder.pos_embed": pos_embed } : {};
   }
 
+  const toFeatures = (params: TensorParameters, x: Tensor) =>
+    applyEncoder(encoder, params, x, { stride });
+  const featuring = createRowFunction(toFeatures, fixedWeights, options);
+  const tokenizer = createNetworkTokenizer(
+    {
+      stride,
+      latent: decoder.latent,
+      encoded: decoder.latent,
+      encode(params, x) {
+        const [n, , height, width] = x.shape as [number, number, number, number];
+        const latents = applyAdapter(adapterOf(config), params, toFeatures(params, x)); // (N, T, d)
+        return reshape(latents, [n, height / stride, width / stride, decoder.latent]);
+      },
+      decode: (params, latents) => applyDecoder(decoder, params, latents),
+      encoderWeights: { ...fixedWeights, ...selectParameters(parameters, ["adapter"]) },
+      decoderWeights: selectParameters(parameters, ["post_quant_conv", "decoder"]),
+      fitted: positionsFor,
+      stats,
+    },
+    options,
+  );
+
   async function features(images: Images): Promise<NdArray<"float32">> {
     const [n, height, width] = checkImages(images);
-    const [h, w] = latentShape(height, width);
+    const [h, w] = tokenizer.latentShape(height, width);
     const tokens = zeros([n, h * w, encoder.width]);
     const inputs = (start: number, end: number) => toPlanes(rows(images, start, end));
     await featuring.run(inputs, tokens, { fitted: positionsFor([h, w]) });
     return tokens;
   }
 
-  async function encode(images: Images): Promise<NdArray<"float32">> {
-    const [n, height, width] = checkImages(images);
-    const [h, w, d] = latentShape(height, width);
-    const tokens = zeros([n, h * w, d]);
-    const inputs = (start: number, end: number) => toPlanes(rows(images, start, end));
-    await encoding.run(inputs, tokens, { fitted: positionsFor([h, w]) });
-    return { ...tokens, shape: [n, h, w, d] };
-  }
-
-  async function decode(latents: NdArray<"float32">): Promise<Images> {
-    const [n = 0, h = 0, w = 0, d] = latents.shape;
-    check(
-      latents.shape.length === 4 && d === latent && h > 0 && w > 0,
-      () => `latents: expected (N, h, w, ${latent}), got [${latents.shape}]`,
-    );
-    const planes = zeros([n, 3, h * stride, w * stride]);
-    await decoding.run((start, end) => rows(latents, start, end), planes);
-    return toPixels(planes);
-  }
-
   function dispose(): void {
-    for (const network of [featuring, encoding, decoding]) network.dispose();
+    featuring.dispose();
+    tokenizer.dispose();
     grids.clear();
   }
 
-  return { config, parameters, stats, latentShape, features, encode, decode, dispose };
+  return { ...tokenizer, config, parameters, features, dispose };
 }

@@ -158,7 +158,8 @@ export function parseDescr(descr: string, name: string): { dtype: DType; isBigEn
  * The bytes before the elements of a `.npy` file, as NumPy 2 writes them (version 1.0): those of arrays of another
  * length along the first dimension are equally long.
  *
- * @param options.name what errors call it
+ * `name` is what errors call it.
+ *
  * @throws AlignTokError `unsupported` for bfloat16 and float8, which NumPy does not have
  */
 export function formatNpyHeader(

@@ -16,7 +16,6 @@ import {
   type VisionEncoder,
 } from "../src/index.ts";
 import { largestDifference } from "./images.ts";
-import { int8Saturates } from "./int8-accuracy.ts";
 
 const folder = sharedData("vit-tiny-patch16-224");
 const photographs = sharedData("imagenet-256");
@@ -115,9 +114,9 @@ describe.skipIf(!folder)("the real ViT-Tiny", () => {
       const cosines = comparisons.map(({ meanCosine }) => meanCosine);
       const meanCosine = cosines.reduce((a, b) => a + b) / cosines.length;
       const minCosine = Math.min(...comparisons.map(({ minCosine }) => minCosine));
-      expect(meanCosine).toBeGreaterThan(int8Saturates ? 0.98 : 0.997);
-      expect(minCosine).toBeGreaterThan(int8Saturates ? 0.5 : 0.8);
-      expect(same).toBeGreaterThanOrEqual(int8Saturates ? 185 : 196);
+      expect(meanCosine).toBeGreaterThan(0.994); // 0.998 with weights of 8 bits, 0.995 with 7
+      expect(minCosine).toBeGreaterThan(0.6); // 0.85 and 0.63
+      expect(same).toBeGreaterThanOrEqual(196);
       exact.dispose();
       int8.dispose();
       encoder.dispose();

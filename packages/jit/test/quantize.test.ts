@@ -34,6 +34,9 @@ async function both(fn: typeof mlp, given: NdArray<"float32"> = x) {
   return results as [(typeof results)[0], (typeof results)[0]];
 }
 
+/** Of one layer or two: 0.012 with weights of 8 bits, 0.018 with the 7 of processors without VNNI. */
+const largestError = 0.02;
+
 /** Root of the mean square of the error, over that of the values. */
 function relativeError(actual: Float32Array, expected: Float32Array): number {
   const square = (values: Float32Array) => values.reduce((sum, v) => sum + v * v, 0);
@@ -41,11 +44,11 @@ function relativeError(actual: Float32Array, expected: Float32Array): number {
 }
 
 describe("int8", () => {
-  it("takes over linear layers and the factor after them, and errs by a hundredth", async () => {
+  it("takes over linear layers and the factor after them, and errs by a hundredth or two", async () => {
     const [exact, int8] = await both(mlp);
     expect(exact.operations).toEqual(["Linear", "Gelu", "Linear", "Multiply"]);
     expect(int8.operations).toEqual(["QuantizedLinear", "Gelu", "QuantizedLinear"]);
-    expect(relativeError(int8.data, exact.data)).toBeLessThan(0.012);
+    expect(relativeError(int8.data, exact.data)).toBeLessThan(largestError);
     expect(int8.data).not.toEqual(exact.data);
   });
 
@@ -58,7 +61,7 @@ describe("int8", () => {
     const [exact, int8] = await both(({ params: p, x }) => linear(x, p.w1), scaled);
     for (let row = 0; row < 10; row++) {
       const [a, b] = [int8, exact].map(({ data }) => data.subarray(row * 96, (row + 1) * 96));
-      expect(relativeError(a!, b!)).toBeLessThan(0.012);
+      expect(relativeError(a!, b!)).toBeLessThan(largestError);
     }
   });
 
@@ -70,7 +73,7 @@ describe("int8", () => {
     const [exact, int8] = await both(({ params: p, x }) => linear(x, p.w1, p.b1), steps);
     expect(int8.data.slice(0, 96)).toEqual(params.b1.data);
     expect(exact.data.slice(0, 96)).toEqual(params.b1.data);
-    expect(relativeError(int8.data, exact.data)).toBeLessThan(0.012);
+    expect(relativeError(int8.data, exact.data)).toBeLessThan(largestError);
   });
 
   it("keeps a factor that another takes the layer without", async () => {
@@ -80,7 +83,7 @@ describe("int8", () => {
     };
     const [exact, int8] = await both(shared);
     expect(int8.operations).toEqual(["QuantizedLinear", "Multiply", "Add"]);
-    expect(relativeError(int8.data, exact.data)).toBeLessThan(0.012);
+    expect(relativeError(int8.data, exact.data)).toBeLessThan(largestError);
   });
 
   it("leaves small layers, and those whose weights are given, as they are", async () => {
@@ -89,7 +92,7 @@ describe("int8", () => {
     );
     expect(int8.operations.filter((op) => op === "Linear")).toHaveLength(2);
     expect(int8.operations).toContain("QuantizedLinear");
-    expect(relativeError(int8.data, exact.data)).toBeLessThan(0.012);
+    expect(relativeError(int8.data, exact.data)).toBeLessThan(largestError);
   });
 
   it("is refused where there is nothing to quantise, and by other engines", async () => {

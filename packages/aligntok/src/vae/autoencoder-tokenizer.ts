@@ -9,7 +9,8 @@ import {
   zeros,
 } from "@aligntok/core";
 import { selectParameters } from "@aligntok/train";
-import { concat } from "@tensorflow/tfjs-core";
+import { concat, transpose } from "@tensorflow/tfjs-core";
+import { createNetworkTokenizer } from "../network-tokenizer.ts";
 import type { RowFunctionOptions } from "../row-function.ts";
 import {
   type AutoencoderConfig,
@@ -17,7 +18,6 @@ import {
   autoencoderStride,
   encodePosterior,
 } from "./autoencoder.ts";
-import { createNetworkTokenizer } from "./image-tokenizer.ts";
 
 /** A configuration with its weights, under the names of `autoencoderShapes`. */
 export interface AutoencoderWeights {
@@ -52,7 +52,7 @@ export function createAutoencoder(
       encoded: 2 * latent,
       encode(params, images) {
         const { mean, logVariance } = encodePosterior(config, params, images);
-        return concat([mean, logVariance], 1); // (N, 2d, h, w)
+        return transpose(concat([mean, logVariance], 1), [0, 2, 3, 1]); // (N, h, w, 2d)
       },
       decode: (params, latents) => applyAutoencoderDecoder(config, params, latents),
       encoderWeights: selectParameters(parameters, [

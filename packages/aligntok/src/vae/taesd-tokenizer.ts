@@ -1,8 +1,9 @@
 /** A tiny autoencoder that runs: images to latents and back, compiled for each size that arrives. */
 import type { Parameters, Tokenizer } from "@aligntok/core";
 import { selectParameters } from "@aligntok/train";
+import { transpose } from "@tensorflow/tfjs-core";
+import { createNetworkTokenizer } from "../network-tokenizer.ts";
 import type { RowFunctionOptions } from "../row-function.ts";
-import { createNetworkTokenizer } from "./image-tokenizer.ts";
 import {
   applyTinyDecoder,
   applyTinyEncoder,
@@ -29,7 +30,7 @@ export function createTinyAutoencoder(
       stride: tinyStride,
       latent: config.latent,
       encoded: config.latent,
-      encode: (params, images) => applyTinyEncoder(config, params, images),
+      encode: (params, images) => transpose(applyTinyEncoder(config, params, images), [0, 2, 3, 1]),
       decode: (params, latents) => applyTinyDecoder(config, params, latents),
       encoderWeights: selectParameters(parameters, ["encoder"]),
       decoderWeights: selectParameters(parameters, ["decoder"]),

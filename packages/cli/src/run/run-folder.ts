@@ -6,7 +6,7 @@ import { AlignTokError, check } from "@aligntok/core";
 import { parse, stringify } from "yaml";
 
 /** A small JSON file that appears whole, or is `undefined`. */
-export async function readJson<T>(path: string): Promise<T | undefined> {
+async function readJson<T>(path: string): Promise<T | undefined> {
   const text = await readText(path);
   try {
     return text === undefined ? undefined : (JSON.parse(text) as T);

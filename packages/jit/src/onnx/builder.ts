@@ -37,12 +37,14 @@ export interface NodeOptions {
 }
 
 /** What the file is written for. */
-export type LoweringTarget = Pick<OnnxBuilder, "channelBlock">;
+export type LoweringTarget = Pick<OnnxBuilder, "channelBlock" | "largestWeight">;
 
 /** Writes an ONNX graph node by node; values are named by strings, as in the file. */
 export interface OnnxBuilder {
   /** Channels in a block of the engine's own layout for convolutions, 0 to write files for any engine. */
   readonly channelBlock: number;
+  /** Of int8 weights the largest magnitude: 127, or 64 for processors that add two products in 16 bits. */
+  readonly largestWeight: number;
   /** Adds a node and returns the name of its first output; the others are that name + "_1", ... Floats are given as `{ float }`. */
   add(
     op: string,
@@ -66,7 +68,10 @@ export interface OnnxBuilder {
   finish(): Uint8Array;
 }
 
-export function createOnnxBuilder({ channelBlock = 0 }: Partial<LoweringTarget> = {}): OnnxBuilder {
+export function createOnnxBuilder({
+  channelBlock = 0,
+  largestWeight = 64,
+}: Partial<LoweringTarget> = {}): OnnxBuilder {
   const graph = createMessage().string(2, "aligntok");
   const shared = new Map<string, unknown>(); // among others, small initializers by content
   let count = 0;
@@ -91,6 +96,7 @@ export function createOnnxBuilder({ channelBlock = 0 }: Partial<LoweringTarget> 
 
   const builder: OnnxBuilder = {
     channelBlock,
+    largestWeight,
     add(op, inputs, attributes = {}, { domain = "", outputs = 1 } = {}) {
       const name = fresh(op);
       const node = createMessage();

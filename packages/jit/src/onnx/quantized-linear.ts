@@ -4,9 +4,6 @@ import type { QuantizedLinear, RowRange } from "../passes/quantize.ts";
 import { MICROSOFT, type OnnxBuilder } from "./builder.ts";
 import type { LoweringTable } from "./lower.ts";
 
-/** Largest magnitude of a weight. */
-const most = 127;
-
 export const quantizedLinear: LoweringTable = {
   QuantizedLinear: ({ attributes, inputs: [x], outputs: [y] }, [input], builder) => {
     const { rows, weight, bias, factor } = attributes as unknown as QuantizedLinear;
@@ -16,7 +13,7 @@ export const quantizedLinear: LoweringTable = {
     const [steps, rowScale] = builder.once(`rows of ${input}`, () =>
       quantizeRows(input!, { count, depth, ...rows }, builder),
     ) as [string, string];
-    const { int8, scale } = quantizeWeight(weight.data, out);
+    const { int8, scale } = quantizeWeight(weight.data, out, builder.largestWeight);
     const times = factor
       ? (values: Float32Array) => values.map((v, o) => v * factor.data[o]!)
       : undefined;
@@ -60,10 +57,11 @@ function quantizeRows(
   return [builder.add("QuantizeLinear", [flat, scales, zeros], { axis: 0 }), scale];
 }
 
-/** The nearest `int8 * scale`, with one scale a row. */
+/** The nearest `int8 * scale`, with one scale a row, which keeps it within -most to most. */
 function quantizeWeight(
   weight: Float32Array,
   out: number,
+  most: number,
 ): { readonly int8: Int8Array; readonly scale: Float32Array } {
   const depth = weight.length / out;
   const int8 = new Int8Array(weight.length);

@@ -84,8 +84,7 @@ function interpolation([from, to]: readonly [number, number], coordinates: unkno
 /**
  * Bilinear resize of `(N, C, H, W)` to `size` [height, width] like torch's `interpolate`, without antialiasing.
  *
- * @param options.coordinates `"half-pixel"` is torch's `align_corners=False`, `"asymmetric"` what TensorFlow 1 did.
- * @default "half-pixel"
+ * `coordinates`: `"half-pixel"`, the default, is torch's `align_corners=False`, `"asymmetric"` what TensorFlow 1 did.
  */
 export function resizeBilinear2d(
   x: Tensor,

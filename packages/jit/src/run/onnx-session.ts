@@ -6,6 +6,7 @@ import { lowerToOnnx } from "../onnx/lower.ts";
 import { AFTER } from "../passes/recompute.ts";
 import { channelBlock } from "./channel-block.ts";
 import { requireDevice } from "./devices.ts";
+import { largestWeight } from "./largest-weight.ts";
 import { mapWeights } from "./mapped-weights.ts";
 import { explainLoad, explainRun } from "./onnx-error.ts";
 import { loadOnnxModel, type OnnxModel } from "./onnx-model.ts";
@@ -28,8 +29,10 @@ export async function createOnnxSession(
     ),
   );
   const block = await channelBlock();
+  const isInt8 = graph.nodes.some(({ op }) => op === "QuantizedLinear");
   const bytes = lowerToOnnx(graph, {
     channelBlock: device === "cpu" ? block : 0,
+    ...(isInt8 && { largestWeight: await largestWeight() }),
     external: mapped?.ranges,
   });
   const model = {

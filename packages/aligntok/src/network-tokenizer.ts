@@ -1,4 +1,4 @@
-/** A `Tokenizer` of core from two networks on planes: what the autoencoders here share. */
+/** A `Tokenizer` of core from two networks: what AlignTok's and the autoencoders share. */
 import {
   check,
   type Images,
@@ -11,8 +11,8 @@ import {
 } from "@aligntok/core";
 import type { TensorParameters } from "@aligntok/nn";
 import { type Tensor, transpose } from "@tensorflow/tfjs-core";
-import { checkImages, toPixels, toPlanes } from "../images.ts";
-import { createRowFunction, type RowFunctionOptions } from "../row-function.ts";
+import { checkImages, toPixels, toPlanes } from "./images.ts";
+import { createRowFunction, type RowFunctionOptions } from "./row-function.ts";
 
 export interface Networks {
   /** Pixels of the image per latent position, along each side. */
@@ -21,23 +21,21 @@ export interface Networks {
   readonly latent: number;
   /** Values that `encode` gives for each position. */
   readonly encoded: number;
-  /** Images `(N, 3, H, W)` in [-1, 1] to `(N, encoded, h, w)`. */
+  /** Images `(N, 3, H, W)` in [-1, 1] to `(N, h, w, encoded)`. */
   encode(params: TensorParameters, images: Tensor): Tensor;
   /** Latents `(N, d, h, w)` to images `(N, 3, H, W)` in [-1, 1]. */
   decode(params: TensorParameters, latents: Tensor): Tensor;
   readonly encoderWeights: Parameters;
   readonly decoderWeights: Parameters;
+  /** Further weights of the encoder, for images whose latents have this size. @default none */
+  readonly fitted?: (grid: readonly [h: number, w: number]) => Parameters;
   readonly stats: LatentStats | undefined;
 }
 
 /** Compiles both networks when the first batch of a size comes; `encode` gives `(N, h, w, encoded)`. */
 export function createNetworkTokenizer(networks: Networks, options: RowFunctionOptions): Tokenizer {
-  const { stride, latent, encoded, stats } = networks;
-  const encoding = createRowFunction(
-    (params, x) => transpose(networks.encode(params, x), [0, 2, 3, 1]),
-    networks.encoderWeights,
-    options,
-  );
+  const { stride, latent, encoded, fitted, stats } = networks;
+  const encoding = createRowFunction(networks.encode, networks.encoderWeights, options);
   const decoding = createRowFunction(
     (params, x) => networks.decode(params, transpose(x, [0, 3, 1, 2])),
     networks.decoderWeights,
@@ -57,7 +55,9 @@ export function createNetworkTokenizer(networks: Networks, options: RowFunctionO
     const [n, height, width] = checkImages(images);
     const [h, w] = latentShape(height, width);
     const outputs = zeros([n, h, w, encoded]);
-    await encoding.run((start, end) => toPlanes(rows(images, start, end)), outputs);
+    await encoding.run((start, end) => toPlanes(rows(images, start, end)), outputs, {
+      ...(fitted && { fitted: fitted([h, w]) }),
+    });
     return outputs;
   }
 
