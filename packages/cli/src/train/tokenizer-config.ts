@@ -76,7 +76,7 @@ export const tokenizerConfigSchema = z.strictObject({
     /** Folder, glob, archives; `samples`: the sample photographs. */
     images: z.union([z.string(), z.array(z.string()).min(1)]),
     /** Images that nothing is trained on: others, or so many of these, chosen by the seed. */
-    heldOut: z.union([z.string(), z.int().min(0)]).default(64),
+    heldOut: z.union([z.string(), count]).default(64),
     /** Side of the square crops in pixels. */
     size: count.default(256),
     crop: z.enum(["random", "center", "adm"]).default("random"),

@@ -10,7 +10,7 @@ import {
   type Perceptual,
   type TrainedStage,
 } from "@aligntok/aligntok";
-import { createRandom } from "@aligntok/core";
+import { check, createRandom } from "@aligntok/core";
 import { loadEncoder, type VisionEncoder } from "@aligntok/encoders";
 import { loadLpips } from "@aligntok/lpips";
 import { sampleEncoderPath } from "@aligntok/samples";
@@ -35,7 +35,12 @@ export async function prepareTraining(
   images: TrainingImages,
   session: Session,
 ): Promise<TokenizerTraining> {
-  const { data, model, adapter } = config;
+  const { data, model, adapter, batchSize } = config;
+  check(
+    batchSize <= images.train.length,
+    () =>
+      `batchSize: expected at most the ${images.train.length} images to train on, got ${batchSize}. lower it`,
+  );
   const { seed } = session;
   const path = config.encoder === "embedded" ? sampleEncoderPath() : config.encoder;
   const encoder = await loadEncoder(path, { ...engineOptions(session), ...(model && { model }) });
