@@ -12,25 +12,13 @@ import {
   sampleLatents,
   saveDiffusion,
 } from "@aligntok/diffusion";
-import { initViT, vitModels } from "@aligntok/encoders";
+import { initViT } from "@aligntok/encoders";
 import { computePsnr, computeSsim } from "@aligntok/eval-fid";
 import { encodePng, readImage, stackImages } from "@aligntok/image";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { aligntok } from "./command-line.ts";
+import { decoder, size, vit } from "./tiny-tokenizer.ts";
 
-const size = 32;
-const vit = {
-  ...vitModels.vit_tiny_patch16_224,
-  ...{ imageSize: size, width: 16, depth: 1, heads: 2, hiddenWidth: 32, classes: 0 },
-};
-const decoder = {
-  latent: 4,
-  channels: 8,
-  multipliers: [1, 1, 1],
-  blocks: 0,
-  groups: 4,
-  pixelShuffle: 4,
-};
 const dit = {
   ...lightningDitDefaults,
   ...{ inputSize: 2, inChannels: 4, classes: 3, depth: 1, width: 16, heads: 2, patchSize: 1 },

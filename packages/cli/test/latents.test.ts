@@ -10,24 +10,12 @@ import {
 import { readSafetensors } from "@aligntok/checkpoint";
 import { createRandom, type Images, ndarray, rows } from "@aligntok/core";
 import { permuteLatents, readLatents } from "@aligntok/diffusion";
-import { initViT, vitModels } from "@aligntok/encoders";
+import { initViT } from "@aligntok/encoders";
 import { encodePng, readImage, stackImages } from "@aligntok/image";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { aligntok } from "./command-line.ts";
+import { decoder, size, vit } from "./tiny-tokenizer.ts";
 
-const size = 32;
-const vit = {
-  ...vitModels.vit_tiny_patch16_224,
-  ...{ imageSize: size, width: 16, depth: 1, heads: 2, hiddenWidth: 32, classes: 0 },
-};
-const decoder = {
-  latent: 4,
-  channels: 8,
-  multipliers: [1, 1, 1],
-  blocks: 0,
-  groups: 4,
-  pixelShuffle: 4,
-};
 const names = ["apples/0.png", "apples/1.png", "pears/2.png", "pears/3.png", "pears/4.png"];
 
 let folder = "";

@@ -20,19 +20,12 @@ import {
 } from "../blocks.ts";
 import { applyDecoder, type DecoderConfig, decoderShapes, initDecoder } from "../decoder.ts";
 
-export interface AutoencoderConfig {
-  /** Channels d of the latent. */
-  readonly latent: number;
-  /** Channels of the level of the highest resolution. */
-  readonly channels: number;
-  /** Channels of each level as multiples of `channels`, highest resolution first. */
-  readonly multipliers: readonly number[];
-  /** Residual blocks of a level of the encoder; the decoder has one more. */
-  readonly blocks: number;
-  /** Levels whose blocks are followed by attention, as indices into `multipliers`. @default none */
-  readonly attention?: readonly number[];
-  /** Groups of every normalisation. @default 32 */
-  readonly groups?: number;
+/** Sizes as those of its decoder; the encoder has `blocks` residual blocks a level. */
+export interface AutoencoderConfig
+  extends Pick<
+    DecoderConfig,
+    "latent" | "channels" | "multipliers" | "blocks" | "attention" | "groups"
+  > {
   /** Whether 1x1 convolutions lie between the networks and the latents. @default true */
   readonly quantConvs?: boolean;
   /**
