@@ -1,3 +1,4 @@
+import { byteLength } from "@aligntok/core";
 import type { Graph, Value } from "./graph.ts";
 
 /** Operations that give another shape to the bytes that they take. */
@@ -25,18 +26,13 @@ export function computePeakBytes(graph: Graph): number {
   let [alive, peak] = [0, 0];
   for (const [at, { outputs }] of graph.nodes.entries()) {
     const made = outputs.filter((value) => rootOf(value) === value && !outside.has(value));
-    alive += sum(made.map(bytesOf));
+    alive += sum(made.map(byteLength));
     peak = Math.max(peak, alive);
     const unused = made.filter((value) => !lastUse.has(value));
     const freed = (dying.get(at) ?? []).filter((value) => !outside.has(value));
-    alive -= sum([...freed, ...unused].map(bytesOf));
+    alive -= sum([...freed, ...unused].map(byteLength));
   }
   return peak;
-}
-
-/** Bytes of a value: four an element, one for truth values. */
-export function bytesOf({ shape, dtype }: Value): number {
-  return shape.reduce((product, size) => product * size, dtype === "bool" ? 1 : 4);
 }
 
 const sum = (numbers: readonly number[]) => numbers.reduce((total, n) => total + n, 0);

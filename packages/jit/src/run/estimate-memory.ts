@@ -1,6 +1,7 @@
-import type { NdArray } from "@aligntok/core";
+import { byteLength, type NdArray } from "@aligntok/core";
 import type { Tensor } from "@tensorflow/tfjs-core";
-import { bytesOf, computePeakBytes } from "../graph/peak-bytes.ts";
+import type { Value } from "../graph/graph.ts";
+import { computePeakBytes } from "../graph/peak-bytes.ts";
 import { optimize } from "../passes/index.ts";
 import { trace } from "../trace/trace.ts";
 import type { MapTree, TensorSpec, Tree } from "../tree.ts";
@@ -28,8 +29,8 @@ export function estimateMemory<S>(
   inputSpec: S,
 ): MemoryEstimate {
   const { graph } = trace(fn as never, inputSpec as Tree<TensorSpec | NdArray>);
-  const total = (values: readonly { readonly value: Parameters<typeof bytesOf>[0] }[]) =>
-    values.reduce((sum, { value }) => sum + bytesOf(value), 0);
+  const total = (values: readonly { readonly value: Value }[]) =>
+    values.reduce((sum, { value }) => sum + byteLength(value), 0);
   return {
     inputs: total(graph.inputs),
     outputs: total(graph.outputs),

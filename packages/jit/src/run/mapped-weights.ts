@@ -1,7 +1,7 @@
 /** Bound weights that ONNX Runtime maps from the file in which they lie: they cost the pages that are touched, once for all graphs. */
 import { statSync } from "node:fs";
 import { parse, relative } from "node:path";
-import { AlignTokError, type FileRange, type NdArray } from "@aligntok/core";
+import { AlignTokError, byteLength, type FileRange, type NdArray } from "@aligntok/core";
 import type { Graph } from "../graph/graph.ts";
 import type { ExternalData } from "../onnx/builder.ts";
 
@@ -45,10 +45,6 @@ export function mapWeights({ nodes, inputs }: Graph): MappedWeights | undefined 
 function sourceOf(array: NdArray): FileRange | undefined {
   const wanted = array.dtype === "float32" && array.shape.length === 2;
   return wanted && byteLength(array) >= smallest ? array.source : undefined;
-}
-
-function byteLength({ shape }: NdArray): number {
-  return shape.reduce((product, n) => product * n, 4);
 }
 
 function checkUnchanged({ path, modified }: FileRange): void {
