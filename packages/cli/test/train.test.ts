@@ -12,6 +12,7 @@ const quick = [
   ["data.size=32", "batchSize=4", "checkpointEvery=2"],
   ["stages.latent.steps=6", "stages.perceptual.steps=6", "stages.refine.steps=4"],
   ["stages.latent.discriminatorStart=3", "stages.perceptual.discriminatorStart=0"],
+  ["latent", "perceptual", "refine"].map((stage) => `stages.${stage}.warmup=2`),
 ]
   .flat()
   .flatMap((setting) => ["--set", setting]);
