@@ -3,7 +3,7 @@
     python tools/golden/aligntok-stages.py packages/aligntok/test/fixtures
 
 A tiny ViT, adapter, LDM decoder with a pixel shuffle and PatchGAN, random weights, 16x16 images; the forms of the
-adapter, each loss, the variants of a step, and two whole steps of Adam in every stage.
+adapter, each loss, the variants of a step, two whole steps of Adam in every stage, and a stage's on 12x20 images.
 Module names are upstream's, so state dicts carry upstream's keys. Needs torch and safetensors.
 """
 
@@ -66,6 +66,14 @@ class ViT(nn.Module):
         self.pos_embed = nn.Parameter(torch.randn(1, 1 + grid**2, width))
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
         self.norm = nn.LayerNorm(width, eps=1e-6)
+
+    def fit(self, grid):
+        """Position embeddings for another grid, as timm resamples them."""
+        own, patches = self.pos_embed[:, :1], self.pos_embed[:, 1:]
+        side = round(patches.shape[1] ** 0.5)
+        square = patches.reshape(1, side, side, -1).permute(0, 3, 1, 2)
+        fitted = F.interpolate(square, size=grid, mode="bicubic", antialias=True).permute(0, 2, 3, 1).flatten(1, 2)
+        self.pos_embed = nn.Parameter(torch.cat([own, fitted], 1).detach())
 
     def forward(self, images):  # in [-1, 1], which mean 0.5 and std 0.5 turn [0, 1] into
         x = self.patch_embed.proj(images).flatten(2).transpose(1, 2)
@@ -173,12 +181,13 @@ class Tokenizer(nn.Module):
         self.adapter = Mlp(8, 8, 4)
         self.post_quant_conv = nn.Conv2d(4, 4, 1)
         self.decoder = Decoder(4, 4, [1, 2], 1, [1], 2)
+        self.grid = 4, 4
 
     def encode(self, images):
         return self.adapter(self.encoder(images))
 
     def decode(self, latents):
-        return self.decoder(self.post_quant_conv(latents.transpose(1, 2).reshape(len(latents), 4, 4, 4)))
+        return self.decoder(self.post_quant_conv(latents.transpose(1, 2).reshape(len(latents), 4, *self.grid)))
 
 
 class Discriminator(nn.Module):
@@ -474,3 +483,8 @@ save(
         "resize.to": F.interpolate(resized, size=(14, 21), mode="bilinear", align_corners=False),
     },
 )
+
+tokenizer.grid = 3, 5
+tokenizer.encoder.fit(tokenizer.grid)
+images = (torch.randint(0, 256, (2, 3, 12, 20)).double() / 127.5 - 1).float()
+save("step-perceptual-wide", {**train("perceptual"), "images": images, "fitted": tokenizer.encoder.pos_embed})

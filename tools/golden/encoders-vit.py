@@ -142,12 +142,21 @@ save_file(timm.state_dict(), str(out / "timm" / "model.safetensors"))
 )
 
 torch.manual_seed(3)
-positions = {"pos_embed": torch.randn(1, 1 + 25, 4)}
-square = positions["pos_embed"][:, 1:].reshape(1, 5, 5, 4).permute(0, 3, 1, 2)
-for rows, columns in [(3, 4), (7, 9), (2, 5), (16, 16), (1, 1)]:
-    by_scale = dict(scale_factor=((rows + 0.1) / 5, (columns + 0.1) / 5))
-    for flavour, arguments in dict(timm=dict(size=(rows, columns), antialias=True), huggingface=dict(size=(rows, columns)), dinov2=by_scale).items():
-        resized = F.interpolate(square, mode="bicubic", align_corners=False, **arguments)
-        assert resized.shape[2:] == (rows, columns)
-        positions[f"{flavour}/{rows}x{columns}"] = resized.permute(0, 2, 3, 1).flatten(1, 2).contiguous()
+
+
+def resample(positions, prefix, stored, grids):
+    """Of a class token and a stored grid of rows and columns, to each grid in each way."""
+    height, width = stored
+    patches = positions[f"{prefix}pos_embed"][:, 1:].reshape(1, height, width, 4).permute(0, 3, 1, 2)
+    for rows, columns in grids:
+        by_scale = dict(scale_factor=((rows + 0.1) / height, (columns + 0.1) / width))
+        for flavour, arguments in dict(timm=dict(size=(rows, columns), antialias=True), huggingface=dict(size=(rows, columns)), dinov2=by_scale).items():
+            resized = F.interpolate(patches, mode="bicubic", align_corners=False, **arguments)
+            assert resized.shape[2:] == (rows, columns)
+            positions[f"{prefix}{flavour}/{rows}x{columns}"] = resized.permute(0, 2, 3, 1).flatten(1, 2).contiguous()
+
+
+positions = {"pos_embed": torch.randn(1, 1 + 25, 4), "wide/pos_embed": torch.randn(1, 1 + 12, 4)}
+resample(positions, "", (5, 5), [(3, 4), (7, 9), (2, 5), (16, 16), (1, 1)])
+resample(positions, "wide/", (3, 4), [(5, 5), (4, 3), (3, 7)])
 save_file(positions, str(out / "positions.safetensors"))

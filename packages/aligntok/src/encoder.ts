@@ -3,11 +3,12 @@
  *
  * N images, H x W pixels, f the tokenizer's stride, p the encoder's patch, T = H/f * W/f tokens, D width.
  */
-import { check, type Parameters } from "@aligntok/core";
+import { check, heightAndWidth, type Parameters, type PixelSize } from "@aligntok/core";
 import {
   applyViT,
   applyViTLayers,
   normalize,
+  patchGrid,
   resamplePositions,
   type ViTConfig,
 } from "@aligntok/encoders";
@@ -33,6 +34,19 @@ export function withPrefix<T>(
   prefix: string,
 ): Record<string, T> {
   return Object.fromEntries(Object.entries(params).map(([name, value]) => [prefix + name, value]));
+}
+
+/** @throws AlignTokError `bad-input` unless both sides are multiples of the stride */
+export function tokenGrid(
+  imageSize: PixelSize,
+  stride: number,
+): readonly [rows: number, columns: number] {
+  const [height, width] = heightAndWidth(imageSize);
+  check(
+    height > 0 && width > 0 && height % stride === 0 && width % stride === 0,
+    () => `imageSize: expected multiples of the stride ${stride}, got ${height}x${width}`,
+  );
+  return [height / stride, width / stride];
 }
 
 export interface ApplyEncoderOptions {
@@ -84,8 +98,8 @@ function toUnitRange(images: Tensor): Tensor {
 }
 
 export interface FeaturePerceptualOptions {
-  /** Side in pixels of the training images. @default what the encoder's position embeddings are for */
-  readonly imageSize?: number;
+  /** Of the training images. @default what the encoder's position embeddings are for */
+  readonly imageSize?: PixelSize;
   /** Pixels of the image per patch, along each side. @default the encoder's patch size */
   readonly stride?: number;
   /** Blocks whose outputs are compared, counted from 0. @default those at a quarter, a half and three quarters of the depth */
@@ -99,22 +113,15 @@ export function createFeaturePerceptual(
 ): Perceptual {
   const { config } = encoder;
   const { stride = config.patchSize, layers = spread(config.depth) } = options;
-  const { imageSize = Math.floor(config.imageSize / config.patchSize) * stride } = options;
-  check(
-    imageSize > 0 && imageSize % stride === 0,
-    () => `imageSize: expected a multiple of the stride ${stride}, got ${imageSize}`,
-  );
-  const side = imageSize / stride;
+  const { imageSize } = options;
+  const grid = imageSize === undefined ? patchGrid(config) : tokenGrid(imageSize, stride);
   const featuresOf = (params: TensorParameters, images: Tensor) => {
     const x = normalize(config, toUnitRange(toPatches(config, images, stride)));
     return applyViTLayers(config, params, x, layers);
   };
   return {
     name: `features of blocks ${layers.join(", ")} of a ViT ${config.width}x${config.depth}`,
-    parameters: upToBlock(
-      resamplePositions(config, encoder.parameters, [side, side]),
-      Math.max(...layers),
-    ),
+    parameters: upToBlock(resamplePositions(config, encoder.parameters, grid), Math.max(...layers)),
     distance: (params, x, y) => featureDistance(featuresOf(params, x), featuresOf(params, y)),
   };
 }

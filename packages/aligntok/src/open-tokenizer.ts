@@ -2,7 +2,8 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { resolveWeights } from "@aligntok/checkpoint";
-import type { Tokenizer } from "@aligntok/core";
+import { type PixelSize, pixelSize, type Tokenizer } from "@aligntok/core";
+import { patchGrid } from "@aligntok/encoders";
 import { decoderStride } from "./decoder.ts";
 import { readFolderConfig } from "./model-folder.ts";
 import { loadTokenizer } from "./tokenizer-file.ts";
@@ -15,8 +16,8 @@ import {
 export type OpenTokenizerOptions = OpenAutoencoderOptions;
 
 export interface OpenedTokenizer extends Tokenizer, Opened {
-  /** Side in pixels of the images that it was trained on, or is compared on where that is not known. */
-  readonly imageSize: number;
+  /** Of the images that it was trained on, or is compared on where that is not known. */
+  readonly imageSize: PixelSize;
 }
 
 /** Of the comparisons that the baselines stand in. */
@@ -39,7 +40,9 @@ export async function openTokenizer(
   if (await isAligned(path)) {
     const tokenizer = await loadTokenizer(path, options);
     const { encoder, decoder } = tokenizer.config;
-    const imageSize = (encoder.imageSize / encoder.patchSize) * decoderStride(decoder);
+    const stride = decoderStride(decoder);
+    const [rows, columns] = patchGrid(encoder);
+    const imageSize = pixelSize(rows * stride, columns * stride);
     return { ...tokenizer, model: "aligntok", ignored: [], imageSize };
   }
   return { ...(await openAutoencoder(path, options)), imageSize: baselineSize };

@@ -1,5 +1,12 @@
 /** What a training step needs in memory, told from its graph before it runs. */
-import { byteLength, createRandom, type Parameters, zeros } from "@aligntok/core";
+import {
+  byteLength,
+  createRandom,
+  heightAndWidth,
+  type Parameters,
+  type PixelSize,
+  zeros,
+} from "@aligntok/core";
 import { estimateMemory, specOf } from "@aligntok/jit";
 import { type DiscriminatorConfig, initDiscriminator } from "./discriminator.ts";
 import { toPlanes } from "./images.ts";
@@ -9,8 +16,7 @@ import type { ReconstructionTraining } from "./reconstruction-training.ts";
 export interface ReconstructionSize {
   /** Images that go through the networks at once. */
   readonly batchSize: number;
-  /** Height and width of the images in pixels. */
-  readonly imageSize: readonly [height: number, width: number];
+  readonly imageSize: PixelSize;
 }
 
 /** Bytes, of which an engine needs somewhat more: for the buffers of convolutions, and rounding. */
@@ -33,7 +39,7 @@ export function estimateReconstruction(
   const judge = discriminator
     ? initDiscriminator(discriminator, createRandom(0, "estimate"))
     : undefined;
-  const images = zeros([batchSize, ...imageSize, 3], "uint8");
+  const images = zeros([batchSize, ...heightAndWidth(imageSize), 3], "uint8");
   const constant = inputs({ images }, { step: 0, start: 0, end: batchSize });
   const given = {
     trainable,

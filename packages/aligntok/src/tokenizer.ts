@@ -1,11 +1,12 @@
 /** A tokenizer that runs: images to latents and back, compiled for each size that arrives. */
 import {
-  check,
   type Images,
   type LatentStats,
   type NdArray,
   type Parameters,
+  type PixelSize,
   parameter,
+  pixelSize,
   type Random,
   rows,
   type Tokenizer,
@@ -23,7 +24,7 @@ import {
   decoderStride,
   initDecoder,
 } from "./decoder.ts";
-import { applyEncoder, withoutPrefix, withPrefix } from "./encoder.ts";
+import { applyEncoder, tokenGrid, withoutPrefix, withPrefix } from "./encoder.ts";
 import { checkImages, toPlanes } from "./images.ts";
 import { createNetworkTokenizer } from "./network-tokenizer.ts";
 import { createRowFunction, type RowFunctionOptions } from "./row-function.ts";
@@ -49,8 +50,8 @@ export function tokenizerShapes(
 }
 
 export interface InitTokenizerOptions {
-  /** Side in pixels of the images that it will be trained on; a multiple of the stride. */
-  readonly imageSize: number;
+  /** Of the images that it will be trained on; each side a multiple of the stride. */
+  readonly imageSize: PixelSize;
   /** @default two layers as wide as the encoder */
   readonly adapter?: AdapterForm;
 }
@@ -70,16 +71,12 @@ export function initTokenizer(
 ): TokenizerWeights {
   const { encoder, decoder, random } = parts;
   const stride = decoderStride(decoder);
-  check(
-    imageSize > 0 && imageSize % stride === 0,
-    () => `imageSize: expected a multiple of the stride ${stride}, got ${imageSize}`,
-  );
   const { patchSize } = encoder.config;
-  const side = imageSize / stride;
-  const fitted = resamplePositions(encoder.config, encoder.parameters, [side, side]);
+  const [rows, columns] = tokenGrid(imageSize, stride);
+  const fitted = resamplePositions(encoder.config, encoder.parameters, [rows, columns]);
   const body: ViTConfig = {
     ...encoder.config,
-    imageSize: side * patchSize,
+    imageSize: pixelSize(rows * patchSize, columns * patchSize),
     classes: 0,
     embedding: "none",
     embeddingWidth: 0,

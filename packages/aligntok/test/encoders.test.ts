@@ -2,8 +2,15 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createRandom, type Images, zeros } from "@aligntok/core";
-import { bindEncoder, initViT, type ViTConfig, type ViTModel, vitModels } from "@aligntok/encoders";
+import { createRandom, type Images, type PixelSize, zeros } from "@aligntok/core";
+import {
+  bindEncoder,
+  initViT,
+  patchGrid,
+  type ViTConfig,
+  type ViTModel,
+  vitModels,
+} from "@aligntok/encoders";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
   createFeaturePerceptual,
@@ -51,11 +58,11 @@ function plainImages(n: number, height: number, width: number): Images {
   return images;
 }
 
-let root: string;
+let folder: string;
 beforeAll(async () => {
-  root = await mkdtemp(join(tmpdir(), "tokenizer-encoders-"));
+  folder = await mkdtemp(join(tmpdir(), "tokenizer-encoders-"));
 });
-afterAll(() => rm(root, { recursive: true }));
+afterAll(() => rm(folder, { recursive: true }));
 
 describe.each<ViTModel>([
   "dinov2_vits14",
@@ -95,30 +102,59 @@ describe.each<ViTModel>([
     tokenizer.dispose();
   });
 
-  it("is trained whole in the perceptual stage, and comes back from a folder", async () => {
-    const images = randomImages(2, 64, 64);
+  it("gives the same features whichever size it is fitted to", async () => {
+    const images = randomImages(2, 64, 96);
+    const featuresFitted = async (imageSize: PixelSize) => {
+      const fitted = initTokenizer({ encoder, decoder, random: createRandom(2) }, { imageSize });
+      const tokenizer = createTokenizer(fitted, { threads: 1 });
+      const features = await tokenizer.features(images);
+      tokenizer.dispose();
+      return features;
+    };
+    const asStored = await featuresFitted(80); // the grid of 5x5 that the encoder has
+    expect(await featuresFitted([64, 96])).toEqual(asStored);
+    if (config.positions === "rotary") return;
+    // resampled twice, which is another thing
+    expect(relativeError((await featuresFitted([96, 64])).data, asStored)).toBeGreaterThan(1e-4);
+  });
+
+  it.each([
+    [64, 64],
+    [64, 96],
+  ])("is trained whole on images of %i x %i, and comes back from a folder", async (...size) => {
+    const images = randomImages(2, ...size);
+    const root = join(folder, model, size.join("x"));
+    const start = initTokenizer(
+      { encoder, decoder, random: createRandom(2, "tokenizer") },
+      { imageSize: size },
+    );
+    const [rows, columns] = [size[0] / 16, size[1] / 16];
+    expect(patchGrid(start.config.encoder)).toEqual([rows, columns]);
     const trained = await trainStage(start, {
       stage: "perceptual",
-      folder: join(root, model, "run"),
+      folder: join(root, "run"),
       steps: 2,
       lr: 1e-3,
       emaDecay: 0,
       batch: () => ({ images }),
       discriminator: false,
-      perceptual: createFeaturePerceptual(encoder, { stride: 16, imageSize: 64, layers: [0] }),
+      perceptual: createFeaturePerceptual(encoder, { stride: 16, imageSize: size, layers: [0] }),
       threads: 1,
     });
     const unchanged = Object.entries(start.parameters).filter(([name, { data }]) =>
       data.every((x, i) => x === trained.parameters[name]!.data[i]),
     );
     expect(unchanged.map(([name]) => name)).toEqual([]);
-    await saveTokenizer(join(root, model, "saved"), trained);
+    await saveTokenizer(join(root, "saved"), trained);
     const [saved, loaded] = [
       createTokenizer(trained, { threads: 1 }),
-      await loadTokenizer(join(root, model, "saved"), { threads: 1 }),
+      await loadTokenizer(join(root, "saved"), { threads: 1 }),
     ];
     expect(loaded.config).toEqual(saved.config);
-    expect(await loaded.encode(images)).toEqual(await saved.encode(images));
+    const latents = await loaded.encode(images);
+    expect(latents.shape).toEqual([2, rows, columns, 4]);
+    expect(latents).toEqual(await saved.encode(images));
+    expect((await loaded.decode(latents)).shape).toEqual(images.shape);
     loaded.dispose();
     saved.dispose();
   });

@@ -6,6 +6,7 @@ import {
   type Images,
   ndarray,
   type Parameters,
+  type PixelSize,
   type Random,
   zeros,
 } from "@aligntok/core";
@@ -17,6 +18,7 @@ import { encoderGroups } from "../src/encoder-rates.ts";
 import {
   createFeaturePerceptual,
   createTokenizer,
+  estimateStage,
   initTokenizer,
   type Perceptual,
   type Stage,
@@ -326,6 +328,28 @@ describe("trainStage", () => {
       expect(changedParts(copy.discriminator!, trained.discriminator!)).toEqual([]);
     }
     expect(changedParts(copy.parameters, judged.parameters)).toEqual([]);
+  });
+});
+
+describe("estimateStage", () => {
+  it("tells what is trained, and the memory for images of any aspect", () => {
+    const estimate = (imageSize: PixelSize) => {
+      const random = createRandom(2, "tokenizer");
+      const fitted = initTokenizer({ encoder: vit, decoder, random }, { imageSize });
+      return estimateStage(fitted, { stage: "refine", discriminator, batchSize: 2, imageSize });
+    };
+    const square = estimate(16);
+    const count = (prefix: RegExp) =>
+      Object.entries(start.parameters)
+        .filter(([name]) => prefix.test(name))
+        .reduce((sum, [, { data }]) => sum + data.length, 0);
+    expect(square.trained).toEqual({ decoder: count(/^(decoder|post_quant_conv)/) });
+    expect(square.frozen).toEqual({ encoder: count(/^encoder/), adapter: count(/^adapter/) });
+    expect(estimate([16, 16])).toEqual(square);
+    const wide = estimate([16, 32]).memory;
+    expect(wide.weights).toBe(square.memory.weights + 16 * 8 * 4); // of position embeddings
+    expect(wide.activations / square.memory.activations).toBeGreaterThan(1.9);
+    expect(wide.activations / square.memory.activations).toBeLessThan(2.2);
   });
 });
 

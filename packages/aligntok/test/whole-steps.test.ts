@@ -1,9 +1,16 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Images, NdArray, Parameters } from "@aligntok/core";
+import { createRandom, type Images, type NdArray, type Parameters } from "@aligntok/core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { stages, trainableParts, trainStage } from "../src/index.ts";
+import {
+  initTokenizer,
+  stages,
+  type TrainedStage,
+  type TrainStageOptions,
+  trainableParts,
+  trainStage,
+} from "../src/index.ts";
 import {
   convolutionPerceptual,
   discriminator,
@@ -22,8 +29,7 @@ const start = {
 };
 
 /** Back to the bytes that the script made its images of. */
-const images: Images = (() => {
-  const { data, shape } = weights.images!;
+function toBytes({ data, shape }: NdArray<"float32">): Images {
   const [n, c, h, w] = shape as [number, number, number, number];
   const bytes = new Uint8Array(data.length);
   for (let i = 0; i < bytes.length; i++) {
@@ -32,7 +38,7 @@ const images: Images = (() => {
     bytes[i] = Math.round((data[plane + (pixel % (h * w))]! + 1) * 127.5);
   }
   return { dtype: "uint8", shape: [n, h, w, c], data: bytes };
-})();
+}
 
 let root: string;
 beforeAll(async () => {
@@ -62,28 +68,56 @@ function expectTrained(actual: Parameters, expected: Parameters, before: Paramet
   }
 }
 
+function options(stage: TrainStageOptions["stage"], images: Images): TrainStageOptions {
+  return {
+    stage,
+    folder: join(root, `${stage} ${images.shape}`),
+    steps: 2,
+    batch: () => ({ images }),
+    lr: 1e-3,
+    encoderLrScale: 0.1,
+    layerDecay: 0.5,
+    perceptual: convolutionPerceptual(weights["perceptual.weight"]!),
+    perceptualWeight: 0.7,
+    semanticWeight: 3,
+    discriminator,
+    discriminatorStart: 0,
+    emaDecay: 0,
+    threads: 1,
+  };
+}
+
 describe("two whole steps of Adam, discriminator included", () => {
   it.each(stages)("%s: weights equal PyTorch's", async (stage) => {
     const golden = await readGolden(`step-${stage}`);
-    const trained = await trainStage(start, {
-      stage,
-      folder: join(root, stage),
-      steps: 2,
-      batch: () => ({ images }),
-      lr: 1e-3,
-      encoderLrScale: 0.1,
-      layerDecay: 0.5,
-      perceptual: convolutionPerceptual(weights["perceptual.weight"]!),
-      perceptualWeight: 0.7,
-      semanticWeight: 3,
-      discriminator,
-      discriminatorStart: 0,
-      emaDecay: 0,
-      threads: 1,
-    });
+    const trained = await trainStage(start, options(stage, toBytes(weights.images!)));
     expectTrained(trained.discriminator!, under(golden, "discriminator."), start.discriminator);
     const expected = parts(golden, trainableParts[stage]);
     expect(Object.keys(expected).length).toBeGreaterThan(50);
     expectTrained(trained.parameters, expected, start.parameters);
+  });
+
+  it("perceptual, of images that are not square: position embeddings are trained as resampled", async () => {
+    const { images, fitted, ...golden } = await readGolden("step-perceptual-wide");
+    const wide = initTokenizer(
+      {
+        encoder: { config: tokenizer.encoder, parameters: under(start.parameters, "encoder.") },
+        decoder: tokenizer.decoder,
+        random: createRandom(0, "replaced"),
+      },
+      { imageSize: [12, 20] },
+    );
+    const before: TrainedStage = {
+      ...{ config: wide.config, discriminator: start.discriminator },
+      parameters: { ...start.parameters, "encoder.pos_embed": fitted! },
+    };
+    const { data, shape } = wide.parameters["encoder.pos_embed"]!;
+    expect(shape).toEqual([1, 16, 8]);
+    expect(relativeError(data, fitted!)).toBeLessThan(1e-6);
+    const trained = await trainStage(before, options("perceptual", toBytes(images!)));
+    expectTrained(trained.discriminator!, under(golden, "discriminator."), start.discriminator);
+    const expected = parts(golden, trainableParts.perceptual);
+    expect(Object.keys(expected)).toContain("encoder.pos_embed");
+    expectTrained(trained.parameters, expected, before.parameters);
   });
 });

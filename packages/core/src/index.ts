@@ -39,5 +39,6 @@ export {
   viewBytes,
   zeros,
 } from "./nd-array.ts";
+export { heightAndWidth, type PixelSize, pixelSize } from "./pixel-size.ts";
 export { type Logger, type OnProgress, type Progress, silentLogger } from "./progress.ts";
 export { createRandom, type Random } from "./random.ts";

@@ -6,10 +6,12 @@ import {
   AlignTokError,
   check,
   createRandom,
+  heightAndWidth,
   type ImageBatch,
   type ImageSource,
   type Images,
   ndarray,
+  type PixelSize,
   type SourceState,
 } from "@aligntok/core";
 import type { ImageDataset, ImageRecord } from "./dataset.ts";
@@ -18,11 +20,11 @@ import { throwIfAborted } from "./tar.ts";
 
 export interface ImageSourceOptions {
   readonly batchSize: number;
-  /** Side of the square images in pixels. @default images are used as they are, and must be of one size */
-  readonly size?: number;
+  /** Of the images, in pixels. @default images are used as they are, and must be of one size */
+  readonly size?: PixelSize;
   /**
-   * How an image becomes square: its short side is resized (bicubic) and the centre or a random part kept,
-   * or ADM's centre crop, which halves by box filter first. @default "center"
+   * How an image gets its size: resized (bicubic) to just cover it, for squares by its short side, and the centre or a
+   * random part kept; or, for squares, ADM's centre crop, which halves by box filter first. @default "center"
    */
   readonly crop?: Crop;
   /** Mirrors each image with probability one half. @default false */
@@ -69,7 +71,7 @@ export function epochOrder(
 }
 
 /**
- * A source of `(N, size, size, 3)` batches. Order, crops and flips depend on nothing but the dataset, the seed, the
+ * A source of `(N, H, W, 3)` batches. Order, crops and flips depend on nothing but the dataset, the seed, the
  * epoch and the position. One iteration at a time; a new `batches()` continues where the last batch ended.
  *
  * ```ts
@@ -187,11 +189,16 @@ function checkOptions(
 ): void {
   const { batchSize, size, seed, epochs, dropLast, prefetch, state } = options;
   const whole = (value: number, least: number) => Number.isSafeInteger(value) && value >= least;
+  const sides = size === undefined ? [] : heightAndWidth(size);
   check(length > 0, "images: expected at least one, got none");
   check(whole(batchSize, 1), `batchSize: expected a whole number from 1, got ${batchSize}`);
   check(
-    size === undefined || whole(size, 1),
-    `size: expected a whole number of pixels, got ${size}`,
+    sides.every((side) => whole(side, 1)),
+    `size: expected whole numbers of pixels, got ${size}`,
+  );
+  check(
+    options.crop !== "adm" || sides[0] === sides[1],
+    `crop adm: expected a square size, got ${sides.join("x")}. use crop center`,
   );
   check(whole(seed, 0), `seed: expected a whole number from 0, got ${seed}`);
   check(

@@ -10,7 +10,7 @@ import {
   openImages,
   selectImages,
 } from "@aligntok/data-laion";
-import { centerCrop, decodeImage, resizeShortSide } from "@aligntok/image";
+import { centerCrop, decodeImage, resizeShortSide, transformImage } from "@aligntok/image";
 import { sharedData } from "@aligntok/testing";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
@@ -130,6 +130,16 @@ describe("resuming", () => {
   });
 });
 
+/** Rows and columns at which a window fits. */
+function places(
+  [height = 0, width = 0]: readonly number[],
+  [h, w]: readonly [number, number],
+): [number, number][] {
+  const down = Array.from({ length: height - h + 1 }, (_, top) => top);
+  const across = Array.from({ length: width - w + 1 }, (_, left) => left);
+  return down.flatMap((top) => across.map((left): [number, number] => [top, left]));
+}
+
 describe("preparing", () => {
   const one = (options: Partial<ImageSourceOptions>) =>
     take(createImageSource(numbered(8), { batchSize: 8, shuffle: false, ...options }));
@@ -139,6 +149,32 @@ describe("preparing", () => {
     const decoded = await decodeImage(pngs[3]!);
     const wanted = centerCrop(resizeShortSide(decoded, 4, { filter: "bicubic" }), 4);
     expect(rows(batch!.images, 3, 4).data).toEqual(wanted.data);
+  });
+
+  it.each([
+    ["center", [4, 9]], // 6x9 by its width, to a height of 6
+    ["center", [12, 6]], // by its height, to 12x18
+    ["random", [3, 4]],
+    ["random", [4, 9]],
+  ] as const)("gives a %s crop of %o", async (crop, size) => {
+    const [batch] = await one({ size, crop });
+    expect(batch!.images.shape).toEqual([8, ...size, 3]);
+    const [height, width] = size;
+    const decoded = await decodeImage(pngs[3]!);
+    const factor = Math.max(height / 6, width / 9);
+    const resized = transformImage(decoded, {
+      resize: { height: Math.floor(6 * factor), width: Math.floor(9 * factor) },
+    });
+    const taken = rows(batch!.images, 3, 4).data;
+    const parts = places(resized.shape, size).map(([top, left]) => {
+      const lines = Array.from({ length: height }, (_, y) => {
+        const start = ((top + y) * resized.shape[1]! + left) * 3;
+        return [...resized.data.subarray(start, start + width * 3)];
+      });
+      return lines.flat().join();
+    });
+    expect(parts).toContain([...taken].join());
+    if (crop === "center") expect(taken).toEqual(centerCrop(resized, { height, width }).data);
   });
 
   it("takes random parts, others in each epoch, and mirrors half of them", async () => {
@@ -239,9 +275,11 @@ describe("failures", () => {
     expect(unhandled).toEqual([]);
   });
 
-  it.each([
+  it.each<[ImageSourceOptions, RegExp]>([
     [{ batchSize: 0 }, /batchSize: expected a whole number from 1, got 0/],
     [{ batchSize: 2, size: 1.5 }, /size/],
+    [{ batchSize: 2, size: [4, 0] }, /size: expected whole numbers of pixels, got 4,0/],
+    [{ batchSize: 2, size: [4, 8], crop: "adm" }, /crop adm: expected a square size, got 4x8/],
     [{ batchSize: 2, seed: -1 }, /seed/],
     [{ batchSize: 2, prefetch: -1 }, /prefetch/],
     [{ batchSize: 2, epochs: 0.5 }, /epochs/],

@@ -1,10 +1,10 @@
 /** Model configurations as they lie beside weights: `config.json` of Hugging Face and of timm, `preprocessor_config.json`. */
-import { AlignTokError, check } from "@aligntok/core";
-import { count, isRecord, type Json, number, oneOf, triple } from "./config-json.ts";
+import { AlignTokError, check, heightAndWidth, pixelSize } from "@aligntok/core";
+import { count, isRecord, type Json, number, oneOf, pixels, triple } from "./config-json.ts";
 import { findViTModel, naflex, vitModels } from "./models.ts";
 import type { PositionResampling } from "./position-embedding.ts";
 import { parsePreprocessor, parseTransform, presetOf } from "./preset.ts";
-import type { ViTConfig } from "./vit.ts";
+import { patchGrid, type ViTConfig } from "./vit.ts";
 
 /**
  * The model that a parsed `config.json` describes: of Hugging Face, of the timm models on the Hub, or with timm's
@@ -18,7 +18,7 @@ export function parseConfig(json: unknown, preprocessor: object = {}): ViTConfig
   check(isRecord(json), () => `config: expected a JSON object, got ${typeof json}`);
   const config = parseAny(json, preprocessor as Json);
   check(
-    config.width % config.heads === 0 && config.imageSize >= config.patchSize,
+    config.width % config.heads === 0 && Math.min(...patchGrid(config)) > 0,
     () =>
       `config: expected a width divisible by the heads and an image of at least one patch, got width ${config.width}, ${config.heads} heads, image ${config.imageSize}, patch ${config.patchSize}`,
   );
@@ -72,12 +72,12 @@ function fromHuggingFace(json: Json, preprocessor: Json): ViTConfig {
     ? Math.floor(width * number(own, "mlp_ratio", 4))
     : count(own, "intermediate_size", defaults?.hiddenWidth);
   const patchSize = count(own, "patch_size", defaults?.patchSize);
-  const imageSize = count(own, "image_size", defaults?.imageSize);
+  const [height, across] = heightAndWidth(pixels(own, "image_size", defaults?.imageSize));
   const embedding = embeddingOf(json, own, like);
   const config: ViTConfig = {
     ...like,
     patchSize,
-    imageSize: imageSize - (imageSize % patchSize),
+    imageSize: pixelSize(height - (height % patchSize), across - (across % patchSize)),
     width,
     depth: count(own, "num_hidden_layers", defaults?.depth),
     heads: count(own, "num_attention_heads", defaults?.heads),
@@ -175,7 +175,7 @@ function fromHub(json: Json): ViTConfig {
 /** timm's argument names, and ours for what timm has no name for; what may be left out is as in a plain ViT. */
 function fromTimm(json: Json): ViTConfig {
   const width = count(json, "embed_dim");
-  const imageSize = count(json, "image_size");
+  const imageSize = pixels(json, "image_size");
   const embedding = oneOf(json, "embedding", ["none", "projection", "attention"] as const);
   const config = {
     patchSize: count(json, "patch_size"),

@@ -1,6 +1,6 @@
 /** Reading configurations from JSON: the file, and values of the types that we expect. */
 import { readFile } from "node:fs/promises";
-import { AlignTokError, check, listSome } from "@aligntok/core";
+import { AlignTokError, check, listSome, type PixelSize, pixelSize } from "@aligntok/core";
 
 export type Json = Readonly<Record<string, unknown>>;
 
@@ -46,6 +46,19 @@ export function count(json: Json, key: string, fallback?: number): number {
     () => `config ${key}: expected a whole number from ${least} to 100000, got ${value}`,
   );
   return value;
+}
+
+/** The side of square images, or a list of height and width. */
+export function pixels(json: Json, key: string, fallback?: PixelSize): PixelSize {
+  const value = json[key] ?? fallback;
+  if (!Array.isArray(value)) return count({ [key]: value }, key);
+  const [height, width, ...others] = value.map((side) => count({ [key]: side }, key));
+  check(
+    height && width && others.length === 0,
+    () =>
+      `config ${key}: expected a whole number, or height and width, got ${JSON.stringify(value)}`,
+  );
+  return pixelSize(height, width);
 }
 
 export function triple(value: unknown, key: string): readonly [number, number, number] {

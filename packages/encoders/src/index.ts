@@ -28,6 +28,7 @@ export {
   applyViTHead,
   applyViTLayers,
   initViT,
+  patchGrid,
   prefixTokens,
   type ViTConfig,
   vitShapes,

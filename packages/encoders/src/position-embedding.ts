@@ -1,6 +1,6 @@
 /** Learned position embeddings fitted to another grid, on the host, exactly as each upstream does it. */
 import { check, ndarray, type Parameters, parameter, zeros } from "@aligntok/core";
-import type { ViTConfig } from "./vit.ts";
+import { patchGrid, type ViTConfig } from "./vit.ts";
 
 /**
  * All are bicubic with half-pixel centres (`align_corners=False`), and differ in the rest:
@@ -11,12 +11,15 @@ import type { ViTConfig } from "./vit.ts";
 export type PositionResampling = "timm" | "dinov2" | "huggingface";
 
 /**
- * Parameters whose `pos_embed` (1, C + n0 * n0, D) is resampled to (1, C + rows * columns, D) for a grid
+ * Parameters whose `pos_embed` (1, C + T0, D), of the grid of `imageSize`, is resampled to (1, C + rows * columns, D) for a grid
  * `[rows, columns]`; the row of the class token, where there is one, is kept, and every other parameter is shared.
  * The parameters as they are for rotary positions, of which nothing is stored.
  */
 export function resamplePositions(
-  config: Pick<ViTConfig, "positionResampling" | "classToken" | "positions">,
+  config: Pick<
+    ViTConfig,
+    "positionResampling" | "classToken" | "positions" | "imageSize" | "patchSize"
+  >,
   parameters: Parameters,
   grid: readonly [number, number],
 ): Parameters {
@@ -25,23 +28,23 @@ export function resamplePositions(
   const own = Number(config.classToken);
   const [, count = 0, d = 0] = positions.shape;
   const [rows, columns] = grid;
-  const side = Math.round(Math.sqrt(count - own));
+  const [storedRows, storedColumns] = patchGrid(config);
   check(
-    side ** 2 === count - own,
+    count === own + storedRows * storedColumns,
     () =>
-      `pos_embed: expected ${own} rows for the class token and a square grid, got ${count} rows`,
+      `pos_embed: expected ${own} rows for the class token and ${storedRows}x${storedColumns} for the image size ${config.imageSize}, got ${count} rows`,
   );
-  if (rows === side && columns === side) return parameters;
+  if (rows === storedRows && columns === storedColumns) return parameters;
   const flavour = config.positionResampling;
-  const vertical = taps(flavour, side, rows);
-  const horizontal = taps(flavour, side, columns);
+  const vertical = taps(flavour, storedRows, rows);
+  const horizontal = taps(flavour, storedColumns, columns);
 
   const resampled = zeros([1, own + rows * columns, d]);
   resampled.data.set(positions.data.subarray(0, own * d));
-  const wide = new Float32Array(side * columns * d); // side x columns x D
-  for (let row = 0; row < side; row++) {
+  const wide = new Float32Array(storedRows * columns * d); // rows as stored, columns of the new grid
+  for (let row = 0; row < storedRows; row++) {
     accumulate(wide, row * columns * d, horizontal, d, (source) => {
-      const start = (own + row * side + source) * d;
+      const start = (own + row * storedColumns + source) * d;
       return positions.data.subarray(start, start + d);
     });
   }

@@ -2,7 +2,7 @@
  * How images are prepared for a model: as its `preprocessor_config.json` says; without one, as `vitModels` says of the
  * model with these sizes; for sizes of no known model, as its family does, at its own size.
  */
-import { check } from "@aligntok/core";
+import { check, heightAndWidth } from "@aligntok/core";
 import type { ImageSize, ImageTransform } from "@aligntok/image";
 import { count, isRecord, type Json, number, oneOf } from "./config-json.ts";
 import { vitModels } from "./models.ts";
@@ -25,10 +25,10 @@ export function presetOf(config: Unprepared, family: ImageTransform = {}): Image
       sizes.every((size) => String(model[size]) === String(config[size])),
   );
   if (known) return known.transform;
-  const { imageSize: side } = config;
-  return typeof family.resize === "object"
-    ? { resize: { height: side, width: side }, filter }
-    : { resize: side, filter, crop: side };
+  const [height, width] = heightAndWidth(config.imageSize);
+  return typeof family.resize === "object" || height !== width
+    ? { resize: { height, width }, filter }
+    : { resize: height, filter, crop: height };
 }
 
 /** Pillow's numbers. */

@@ -10,7 +10,14 @@
  *
  * Letters: N images, H W pixels, p patch side, T = H/p * W/p patches, C class tokens (0 or 1), R registers, D width.
  */
-import { check, type Parameters, type Random, zeros } from "@aligntok/core";
+import {
+  check,
+  heightAndWidth,
+  type Parameters,
+  type PixelSize,
+  type Random,
+  zeros,
+} from "@aligntok/core";
 import type { ImageTransform } from "@aligntok/image";
 import { checkpoint } from "@aligntok/jit";
 import {
@@ -36,8 +43,8 @@ import type { PositionResampling } from "./position-embedding.ts";
 export type ViTConfig = Readonly<{
   /** Side of a patch in pixels. */
   patchSize: number;
-  /** Side in pixels of the square images whose grid the stored position embeddings describe. */
-  imageSize: number;
+  /** Of the images whose grid the stored position embeddings describe. */
+  imageSize: PixelSize;
   width: number;
   depth: number;
   heads: number;
@@ -83,6 +90,15 @@ export function prefixTokens(config: Pick<ViTConfig, "classToken" | "registers">
   return Number(config.classToken) + config.registers;
 }
 
+/** Rows and columns of the stored position embeddings: of whole patches. */
+export function patchGrid({
+  imageSize,
+  patchSize,
+}: Pick<ViTConfig, "imageSize" | "patchSize">): readonly [rows: number, columns: number] {
+  const [height, width] = heightAndWidth(imageSize);
+  return [Math.floor(height / patchSize), Math.floor(width / patchSize)];
+}
+
 /** Name and shape of every parameter, in calling order. */
 export function vitShapes(config: ViTConfig): Readonly<Record<string, readonly number[]>> {
   const { width: d, hiddenWidth: h, patchSize: p, embeddingWidth: e } = config;
@@ -106,13 +122,14 @@ export function vitShapes(config: ViTConfig): Readonly<Record<string, readonly n
       : mlpLayers(`${name}.mlp`)),
     ...(config.layerScale && { [`${name}.ls2.gamma`]: [d] }),
   });
-  const rows = Number(config.classToken) + Math.floor(config.imageSize / p) ** 2;
+  const [rows, columns] = patchGrid(config);
+  const positions = Number(config.classToken) + rows * columns;
   return {
     "patch_embed.proj.weight": [d, 3, p, p],
     ...(config.patchBias && { "patch_embed.proj.bias": [d] }),
     ...(config.classToken && { cls_token: [1, 1, d] }),
     ...(config.registers && { register_tokens: [1, config.registers, d] }),
-    ...(config.positions === "learned" && { pos_embed: [1, rows, d] }),
+    ...(config.positions === "learned" && { pos_embed: [1, positions, d] }),
     ...(config.preNorm && norm("norm_pre")),
     ...Object.assign({}, ...Array.from({ length: config.depth }, (_, i) => block(`blocks.${i}`))),
     ...norm("norm"),

@@ -7,6 +7,7 @@ import {
   adaptCheckpoint,
   applyViT,
   findViTModel,
+  formatConfig,
   inputSize,
   loadEncoder,
   parseConfig,
@@ -218,6 +219,22 @@ describe("models", () => {
       resize: { height: 256, width: 256 },
       filter: "bilinear",
     });
+  });
+
+  test("image_size may be height and width", () => {
+    const sizes = { hidden_size: 8, num_hidden_layers: 1, num_attention_heads: 2, patch_size: 14 };
+    const sized = (image_size: unknown) =>
+      parseConfig({ model_type: "dinov2", ...sizes, image_size });
+    expect(sized([224, 224])).toEqual(sized(224));
+    const wide = sized([114, 224]); // two pixels of 114 are in no patch
+    expect(wide.imageSize).toEqual([112, 224]);
+    expect(vitShapes(wide).pos_embed).toEqual([1, 1 + 8 * 16, 8]);
+    expect(wide.transform.resize).toEqual({ height: 112, width: 224 });
+    expect(parseConfig(formatConfig(wide))).toEqual(wide);
+    expect(() => sized([224])).toThrow(
+      /image_size: expected a whole number, or height and width, got \[224\]/,
+    );
+    expect(() => sized([14, 7])).toThrow(/an image of at least one patch, got .* image 14,0/);
   });
 
   test("NaFlex and unknown names are refused", () => {

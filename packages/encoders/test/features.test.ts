@@ -10,6 +10,7 @@ import {
   applyViTLayers,
   createEncoder,
   loadEncoder,
+  patchGrid,
   preprocess,
   type VisionEncoder,
 } from "../src/index.ts";
@@ -143,8 +144,8 @@ describe("featuresOf", () => {
       ]);
     }
     const [batch] = await collect(encoder.featuresOf([imageOf(0)], { pool: "patches" }));
-    const { imageSize, patchSize } = encoder.config;
-    expect(batch!.features.shape[1]).toBe(Math.floor(imageSize / patchSize) ** 2);
+    const [rows, columns] = patchGrid(encoder.config);
+    expect(batch!.features.shape[1]).toBe(rows * columns);
   });
 
   test("images of another size begin a new batch", async () => {

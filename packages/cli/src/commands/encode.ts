@@ -1,5 +1,5 @@
 import { resolve } from "node:path";
-import { AlignTokError } from "@aligntok/core";
+import { AlignTokError, heightAndWidth } from "@aligntok/core";
 import type { CountingImageSource, ImageDataset } from "@aligntok/data-laion";
 import { Command, Option } from "commander";
 import { identityOf, type RowStream, writeResumableArray } from "../resumable-array.ts";
@@ -116,7 +116,7 @@ async function encode(options: EncodeOptions, session: Session): Promise<void> {
   const left = dataset.length - shape[0]!;
   answer(
     [
-      `${options.out}: latents float32 [${shape.join(", ")}] of images of ${size} px`,
+      `${options.out}: latents float32 [${shape.join(", ")}] of images of ${heightAndWidth(size).join("x")} px`,
       ...(left ? [`${left} images left out: ${JSON.stringify(skipped)}`] : []),
     ],
     {

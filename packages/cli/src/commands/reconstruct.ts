@@ -1,3 +1,4 @@
+import { heightAndWidth } from "@aligntok/core";
 import { Command, Option } from "commander";
 import { createPngFolder } from "../png-folder.ts";
 import { formatFigure } from "../progress-printer.ts";
@@ -73,7 +74,7 @@ async function reconstruct(options: ReconstructOptions, session: Session): Promi
   const metrics = options.metrics && { psnr: mean(scores.psnr), ssim: mean(scores.ssim) };
   answer(
     [
-      `${options.out}: ${done} images of ${size} px`,
+      `${options.out}: ${done} images of ${heightAndWidth(size).join("x")} px`,
       ...(metrics
         ? [`PSNR ${formatFigure(metrics.psnr)} dB, SSIM ${formatFigure(metrics.ssim)}`]
         : []),
