@@ -176,7 +176,7 @@ function readStats({ latents_mean: mean, latents_std: std }: Json): LatentStats 
 
 function isAlike(a: AutoencoderConfig, b: AutoencoderConfig): boolean {
   const sizes = ({ attention = [], quantConvs = true, ...config }: AutoencoderConfig) =>
-    `${[config.latent, config.channels, config.blocks, quantConvs]}/${config.multipliers}/${attention}`;
+    `${[config.latent, config.channels, config.blocks, quantConvs, config.pixelShuffle ?? 1]}/${config.multipliers}/${attention}`;
   return sizes(a) === sizes(b);
 }
 

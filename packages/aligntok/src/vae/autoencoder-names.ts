@@ -98,6 +98,7 @@ export function readAutoencoderConfig(tensors: Tensors): AutoencoderConfig {
   };
   const channels = rowsOf("encoder.conv_in.weight");
   const latent = tensors["decoder.conv_in.weight"]?.shape[1] ?? 0;
+  const pixelShuffle = Math.sqrt((tensors["encoder.conv_in.weight"]?.shape[1] ?? 3) / 3);
   const count = (pattern: RegExp) =>
     new Set(Object.keys(tensors).flatMap((key) => pattern.exec(key)?.[1] ?? [])).size;
   const levels = count(/^encoder\.down\.(\d+)\.block\./);
@@ -116,6 +117,7 @@ export function readAutoencoderConfig(tensors: Tensors): AutoencoderConfig {
     blocks: count(/^encoder\.down\.0\.block\.(\d+)\./),
     ...(attention.length > 0 && { attention }),
     ...(!("quant_conv.weight" in tensors) && { quantConvs: false }),
+    ...(pixelShuffle !== 1 && { pixelShuffle }),
   };
 }
 

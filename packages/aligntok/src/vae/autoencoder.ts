@@ -9,7 +9,17 @@
  */
 import type { Parameters, Random } from "@aligntok/core";
 import { conv2d, groupNorm, type TensorParameters } from "@aligntok/nn";
-import { add, clipByValue, exp, mul, scalar, split, type Tensor } from "@tensorflow/tfjs-core";
+import {
+  add,
+  clipByValue,
+  exp,
+  mul,
+  reshape,
+  scalar,
+  split,
+  type Tensor,
+  transpose,
+} from "@tensorflow/tfjs-core";
 import {
   attentionBlock,
   createShapeList,
@@ -18,13 +28,22 @@ import {
   residualBlock,
   type Shapes,
 } from "../blocks.ts";
-import { applyDecoder, type DecoderConfig, decoderShapes, initDecoder } from "../decoder.ts";
+import {
+  applyDecoder,
+  type DecoderConfig,
+  decoderShapes,
+  decoderStride,
+  initDecoder,
+} from "../decoder.ts";
 
-/** Sizes as those of its decoder; the encoder has `blocks` residual blocks a level. */
+/**
+ * Sizes as those of its decoder; the encoder has `blocks` residual blocks a level, and starts where the decoder ends with
+ * a pixel shuffle from the pixels unshuffled.
+ */
 export interface AutoencoderConfig
   extends Pick<
     DecoderConfig,
-    "latent" | "channels" | "multipliers" | "blocks" | "attention" | "groups"
+    "latent" | "channels" | "multipliers" | "blocks" | "attention" | "groups" | "pixelShuffle"
   > {
   /** Whether 1x1 convolutions lie between the networks and the latents. @default true */
   readonly quantConvs?: boolean;
@@ -56,8 +75,8 @@ export const autoencoderModels = {
 export type AutoencoderModel = keyof typeof autoencoderModels;
 
 /** Pixels of the image per latent position, along each side. */
-export function autoencoderStride({ multipliers }: AutoencoderConfig): number {
-  return 2 ** (multipliers.length - 1);
+export function autoencoderStride(config: AutoencoderConfig): number {
+  return decoderStride(autoencoderDecoder(config));
 }
 
 /** The decoder of an autoencoder. */
@@ -80,7 +99,7 @@ export function autoencoderShapes(config: AutoencoderConfig): Shapes {
 function encoderShapes(config: AutoencoderConfig): Shapes {
   const { latent, channels, multipliers, blocks, attention = [], quantConvs = true } = config;
   const { shapes, layer, conv, residual, attend, middle } = createShapeList();
-  conv("encoder.conv_in", 3, channels, 3);
+  conv("encoder.conv_in", 3 * (config.pixelShuffle ?? 1) ** 2, channels, 3);
   let width = channels;
   for (const [level, multiplier] of multipliers.entries()) {
     for (let block = 0; block < blocks; block++) {
@@ -120,7 +139,8 @@ export function encodePosterior(
   images: Tensor,
 ): Posterior {
   const { multipliers, blocks, attention = [], groups = 32, quantConvs = true } = config;
-  let x = conv2d(params, "encoder.conv_in", images, { padding: 1 }); // (N, C, H, W)
+  let x = unshuffle(images, config.pixelShuffle ?? 1); // (N, 3*r*r, H/r, W/r)
+  x = conv2d(params, "encoder.conv_in", x, { padding: 1 }); // (N, C, H/r, W/r)
   for (const level of multipliers.keys()) {
     for (let block = 0; block < blocks; block++) {
       x = residualBlock(params, `encoder.down.${level}.block.${block}`, x, groups);
@@ -138,6 +158,15 @@ export function encodePosterior(
   x = conv2d(params, "encoder.conv_out", x, { padding: 1 }); // (N, 2d, h, w)
   if (quantConvs) x = conv2d(params, "quant_conv", x);
   return posteriorOf(x);
+}
+
+/** Blocks of r x r pixels to channels, the inverse of a pixel shuffle: `(N, C, H, W)` to `(N, C*r*r, H/r, W/r)`. */
+function unshuffle(images: Tensor, r: number): Tensor {
+  if (r === 1) return images;
+  const [n, c, height, width] = images.shape as [number, number, number, number];
+  const [h, w] = [height / r, width / r];
+  const blocks = transpose(reshape(images, [n, c, h, r, w, r]), [0, 1, 3, 5, 2, 4]);
+  return reshape(blocks, [n, c * r * r, h, w]);
 }
 
 /** Means and logarithms of variances `(N, 2d, h, w)`. */

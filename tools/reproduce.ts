@@ -1,0 +1,77 @@
+/**
+ * The paper's comparisons in the small: trains every row of `reproduce/rows.ts` for each seed, measures it, and writes the
+ * tables of docs/reproduction.md. A killed run continues where it was; rows that are done are not trained again.
+ *
+ *     node --import tsx --conditions=@aligntok/source tools/reproduce.ts --images flowers-256.tar --judge vit-tiny-patch16-224 \
+ *       [--out runs/reproduction] [--seeds 1,2,3] [--rows stage-1,semantic-0] [--threads 2]
+ */
+import { mkdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { writeFileAtomic } from "@aligntok/checkpoint";
+import { loadEncoder } from "@aligntok/encoders";
+import { sampleEncoderPath } from "@aligntok/samples";
+import {
+  createJudge,
+  type Judge,
+  type Measures,
+  measureSamples,
+  measureTokenizer,
+} from "./reproduce/measure-row.ts";
+import { readPhotographs } from "./reproduce/photographs.ts";
+import { type RowId, rowOf, rows } from "./reproduce/rows.ts";
+import { type Setting, trainRow } from "./reproduce/train-row.ts";
+
+const { values } = parseArgs({
+  options: {
+    images: { type: "string" },
+    judge: { type: "string" },
+    out: { type: "string", default: "runs/reproduction" },
+    seeds: { type: "string", default: "1,2,3" },
+    rows: { type: "string", default: rows.map(({ id }) => id).join() },
+    threads: { type: "string" },
+  },
+});
+if (!values.images || !values.judge) throw new Error("expected --images and --judge");
+const engine = values.threads ? { threads: Number(values.threads) } : {};
+const photographs = await readPhotographs(values.images);
+const encoder = await loadEncoder(sampleEncoderPath(), engine);
+const judge = await createJudge(await loadEncoder(values.judge, engine), photographs);
+
+for (const seed of values.seeds.split(",").map(Number)) {
+  const folder = join(values.out, `seed-${seed}`);
+  await mkdir(folder, { recursive: true });
+  const setting: Setting = { photographs, encoder, seed, folder, engine, report };
+  for (const id of values.rows.split(",") as RowId[]) {
+    const path = join(folder, `${id}.json`);
+    if (await exists(path)) continue;
+    const start = performance.now();
+    const measures = await measureRow(id, setting, judge);
+    const seconds = Math.round((performance.now() - start) / 1000);
+    await writeFileAtomic(path, `${JSON.stringify({ id, seed, ...measures, seconds })}\n`);
+    console.log(JSON.stringify({ id, seed, ...measures, seconds }));
+  }
+}
+
+async function measureRow(id: RowId, setting: Setting, judge: Judge): Promise<Measures> {
+  const trained = await trainRow(id, setting);
+  const { training } = rowOf(id);
+  const latentsOf = "stage" in training && training.stage === "refine" ? training.from! : id;
+  const measured = await measureTokenizer(trained, setting, judge);
+  console.error(id, measured);
+  const samples = await measureSamples(latentsOf, trained, { setting, judge });
+  trained.tokenizer.dispose();
+  return { ...measured, ...samples };
+}
+
+/** A line every tenth of a task. */
+function report(task: string, done: number, total: number): void {
+  if (done % Math.ceil(total / 10) === 0) console.error(`${task}: ${done} of ${total}`);
+}
+
+function exists(path: string): Promise<boolean> {
+  return readFile(path).then(
+    () => true,
+    () => false,
+  );
+}
