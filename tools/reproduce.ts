@@ -55,11 +55,10 @@ for (const seed of values.seeds.split(",").map(Number)) {
 
 async function measureRow(id: RowId, setting: Setting, judge: Judge): Promise<Measures> {
   const trained = await trainRow(id, setting);
-  const { training } = rowOf(id);
+  const { training, diffusion } = rowOf(id);
   const latentsOf = "stage" in training && training.stage === "refine" ? training.from! : id;
   const measured = await measureTokenizer(trained, setting, judge);
-  console.error(id, measured);
-  const samples = await measureSamples(latentsOf, trained, { setting, judge });
+  const samples = diffusion && (await measureSamples(latentsOf, trained, { setting, judge }));
   trained.tokenizer.dispose();
   return { ...measured, ...samples };
 }

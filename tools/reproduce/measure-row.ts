@@ -37,10 +37,10 @@ export interface Measures {
   readonly probe: number;
   /** Alignment of mean latents with the mean tokens of the pretrained encoder, on held-out photographs. */
   readonly cknna: number;
-  /** Fréchet distance of samples without guidance and the photographs that were trained on. */
-  readonly gfd: number;
+  /** Fréchet distance of samples without guidance and the photographs that were trained on. @default not measured */
+  readonly gfd?: number;
   /** The same with guidance. */
-  readonly gfdGuided: number;
+  readonly gfdGuided?: number;
 }
 
 /** An encoder that no row has seen, and what it makes of the photographs. */

@@ -13,7 +13,7 @@ export const decoder: DecoderConfig = decoderSizes.tiny;
 /** The same decoder, and an encoder that mirrors it. */
 export const autoencoder: AutoencoderConfig = decoderSizes.tiny;
 
-export const steps: Readonly<Record<Stage, number>> = { latent: 250, perceptual: 200, refine: 100 };
+export const steps: Readonly<Record<Stage, number>> = { latent: 200, perceptual: 160, refine: 80 };
 /** Steps of an autoencoder: those of all stages together. */
 export const autoencoderSteps = steps.latent + steps.perceptual + steps.refine;
 export const rates: Readonly<Record<Stage, number>> = {
@@ -45,10 +45,10 @@ export const diffusion = {
     heads: 3,
     patchSize: 1,
   } satisfies Omit<LightningDitConfig, "classes">,
-  steps: 300,
-  batchSize: 32,
+  steps: 250,
+  batchSize: 16,
   lr: 1e-3,
   emaDecay: 0.98,
 } as const;
 
-export const sampling = { count: 300, points: 21, timestepShift: 0.5, cfgScale: 2 } as const;
+export const sampling = { count: 200, points: 16, timestepShift: 0.5, cfgScale: 2 } as const;

@@ -28,6 +28,8 @@ export interface Row {
         readonly options?: Partial<TrainStageOptions>;
       }
     | { readonly autoencoder: { readonly vision: boolean } };
+  /** Whether a diffusion model learns its latents; a refined decoder takes the samples of the row before. */
+  readonly diffusion?: true;
   readonly paper: {
     readonly rfid: number;
     /** % */
@@ -48,18 +50,21 @@ export const rows: readonly Row[] = [
     id: "stage-1",
     name: "stage 1 only",
     training: { stage: "latent" },
+    diffusion: true,
     paper: { rfid: 1.63, probe: 41.53, gfid: 3.0 },
   },
   {
     id: "semantic-0",
     name: "stages 1, 2; w_sp = 0",
     training: perceptual({ semanticWeight: 0 }),
+    diffusion: true,
     paper: { rfid: 0.33, probe: 9.5, gfid: 3.05 },
   },
   {
     id: "semantic-1",
     name: "stages 1, 2; w_sp = 1",
     training: perceptual({ semanticWeight: 1 }),
+    diffusion: true,
     paper: { rfid: 0.36, probe: 35.09, gfid: 2.19 },
   },
   {
@@ -90,18 +95,21 @@ export const rows: readonly Row[] = [
     id: "all-stages",
     name: "AlignTok, stages 1 to 3",
     training: { stage: "refine", from: "semantic-1" },
+    diffusion: true,
     paper: { rfid: 0.26, probe: 35.09, gfid: 2.17, cknna: 0.282 },
   },
   {
     id: "vanilla-vae",
     name: "Vanilla VAE",
     training: { autoencoder: { vision: false } },
+    diffusion: true,
     paper: { rfid: 0.26, probe: 6.04, gfid: 3.31, cknna: 0.023 },
   },
   {
     id: "va-vae",
     name: "VA-VAE",
     training: { autoencoder: { vision: true } },
+    diffusion: true,
     paper: { rfid: 0.28, probe: 22.96, gfid: 3.13, cknna: 0.233 },
   },
 ];

@@ -47,7 +47,11 @@ export {
   type OpenTokenizerOptions,
   openTokenizer,
 } from "./open-tokenizer.ts";
-export type { ReconstructionMemory, ReconstructionSize } from "./reconstruction-memory.ts";
+export type {
+  ReconstructionMemory,
+  ReconstructionSize,
+  TrainingEstimate,
+} from "./reconstruction-memory.ts";
 export {
   createReconstructionStep,
   type EncodedLatents,
@@ -81,7 +85,6 @@ export { adapterOf, type TokenizerConfig } from "./tokenizer-config.ts";
 export { loadTokenizer, saveTokenizer } from "./tokenizer-file.ts";
 export {
   estimateStage,
-  type StageEstimate,
   type StageEstimateOptions,
   type TrainedStage,
   type TrainStageOptions,

@@ -27,13 +27,23 @@ export interface ReconstructionMemory {
   readonly activations: number;
 }
 
+/** What a training is going to do. */
+export interface TrainingEstimate {
+  /** Numbers of trained weights by part: `encoder`, `adapter`, `decoder`, `linear_proj`. */
+  readonly trained: Readonly<Record<string, number>>;
+  readonly frozen: Readonly<Record<string, number>>;
+  readonly memory: ReconstructionMemory;
+}
+
 export function estimateReconstruction(
   training: ReconstructionTraining,
   options: ReconstructionSize &
     Pick<ReconstructionConfig, "perceptual"> & {
       readonly discriminator?: DiscriminatorConfig | false;
+      /** The weights that are not trained. @default those that a step reads */
+      readonly frozen?: Parameters;
     },
-): ReconstructionMemory {
+): TrainingEstimate {
   const { batchSize, imageSize, perceptual, discriminator = {} } = options;
   const { trainable, emaDecay, step, inputs } = training;
   const judge = discriminator
@@ -54,14 +64,35 @@ export function estimateReconstruction(
   );
   const copies = emaDecay > 0 ? 5 : 4;
   const still = [constant.frozen, constant.snapshot, perceptual?.parameters];
+  const { frozen = constant.frozen ?? {} } = options;
   return {
-    weights:
-      copies * bytesOf(trainable) +
-      4 * bytesOf(judge) +
-      still.reduce((sum, parameters) => sum + bytesOf(parameters), 0),
-    activations: intermediate,
+    trained: countByPart(trainable),
+    frozen: countByPart(frozen),
+    memory: {
+      weights:
+        copies * bytesOf(trainable) +
+        4 * bytesOf(judge) +
+        still.reduce((sum, parameters) => sum + bytesOf(parameters), 0),
+      activations: intermediate,
+    },
   };
 }
+
+function countByPart(parameters: Parameters): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const [name, { data }] of Object.entries(parameters)) {
+    const [prefix = ""] = name.split(".");
+    const part = parts[prefix] ?? prefix;
+    counts[part] = (counts[part] ?? 0) + data.length;
+  }
+  return counts;
+}
+
+/** Where weights belong whose names do not begin with their part. */
+const parts: Readonly<Record<string, string>> = {
+  quant_conv: "encoder",
+  post_quant_conv: "decoder",
+};
 
 function bytesOf(parameters: Parameters = {}): number {
   return Object.values(parameters).reduce((sum, array) => sum + byteLength(array), 0);

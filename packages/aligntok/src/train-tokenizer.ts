@@ -6,8 +6,8 @@ import { type EncoderRates, encoderGroups } from "./encoder-rates.ts";
 import { initLora, mergeLora } from "./lora.ts";
 import {
   estimateReconstruction,
-  type ReconstructionMemory,
   type ReconstructionSize,
+  type TrainingEstimate,
 } from "./reconstruction-memory.ts";
 import {
   type BatchPart,
@@ -52,13 +52,6 @@ export interface TrainStageOptions extends StageOptions, ReconstructionTrainingO
 
 export interface StageEstimateOptions extends StageOptions, ReconstructionSize {}
 
-export interface StageEstimate {
-  /** Numbers of trained weights by part: `encoder`, `adapter`, `decoder`. */
-  readonly trained: Readonly<Record<string, number>>;
-  readonly frozen: Readonly<Record<string, number>>;
-  readonly memory: ReconstructionMemory;
-}
-
 /** A tokenizer with the discriminator that judged it, which the next stage carries on. */
 export interface TrainedStage extends TokenizerWeights {
   /** Weights and running statistics; absent where no discriminator was trained. */
@@ -98,22 +91,9 @@ export async function trainStage(
 export function estimateStage(
   previous: TokenizerWeights,
   options: StageEstimateOptions,
-): StageEstimate {
+): TrainingEstimate {
   const { training, frozen } = prepareStage(previous, options);
-  return {
-    trained: countByPart(training.trainable),
-    frozen: countByPart(frozen),
-    memory: estimateReconstruction(training, options),
-  };
-}
-
-function countByPart(parameters: Parameters): Record<string, number> {
-  const counts: Record<string, number> = {};
-  for (const [name, { data }] of Object.entries(parameters)) {
-    const part = name.startsWith("post_quant_conv") ? "decoder" : name.slice(0, name.indexOf("."));
-    counts[part] = (counts[part] ?? 0) + data.length;
-  }
-  return counts;
+  return estimateReconstruction(training, { ...options, frozen });
 }
 
 /** How a stage trains a tokenizer, and the tokenizer that its trained weights are a part of. */

@@ -1,6 +1,7 @@
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { openTokenizer } from "@aligntok/aligntok";
 import { readSafetensors } from "@aligntok/checkpoint";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { packageFile } from "../src/version.ts";
@@ -78,6 +79,28 @@ describe("train tokenizer", () => {
       (await readSafetensors(join(out, "tokenizer", "model.safetensors"))).tensors;
     expect(await weights(killed)).toEqual(await weights(whole));
     expect(JSON.parse(resumed.stdout).metrics).toEqual(metrics);
+  }, 480_000);
+
+  it("trains a baseline that other commands open", async () => {
+    const out = join(folder, "va-vae");
+    const config = packageFile("configs/tokenizer/baselines/small-va-vae.yaml");
+    const settings = ["data.size=32", "batchSize=4", "checkpointEvery=2"];
+    const stage = { steps: 4, warmup: 2, discriminatorStart: 2 };
+    for (const [key, value] of Object.entries(stage)) {
+      settings.push(`stages.reconstruction.${key}=${value}`);
+    }
+    const { status, stdout, stderr } = await aligntok([
+      ...["train", "tokenizer", config, "--out", out, "--json"],
+      ...settings.flatMap((setting) => ["--set", setting]),
+    ]);
+    expect(stderr).toMatch(/trains encoder .* decoder .* linear_proj .* frozen: foundation_model/);
+    expect(status).toBe(0);
+    expect(JSON.parse(stdout).metrics.stages).toMatchObject([{ stage: "reconstruction" }]);
+    const inspected = await aligntok(["weights", "inspect", join(out, "tokenizer")]);
+    expect(inspected.stdout).toMatch(/quant_conv/);
+    const tokenizer = await openTokenizer(join(out, "tokenizer"));
+    expect(tokenizer.latentShape(32, 32)).toEqual([2, 2, 32]);
+    expect(tokenizer.stats?.std).toHaveLength(32);
   }, 240_000);
 
   it("reads a configuration of one stage", async () => {

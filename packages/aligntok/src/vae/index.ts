@@ -48,6 +48,8 @@ export {
   type TinyAutoencoderWeights,
 } from "./taesd-tokenizer.ts";
 export {
+  type AutoencoderEstimateOptions,
+  estimateAutoencoder,
   type TrainAutoencoderOptions,
   type TrainedAutoencoder,
   trainAutoencoder,

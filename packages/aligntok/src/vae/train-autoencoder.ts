@@ -2,10 +2,16 @@
 import { createRandom, type NdArray, ndarray, type Parameters } from "@aligntok/core";
 import { resamplePositions, type ViTConfig, vitShapes } from "@aligntok/encoders";
 import { torchLinear } from "@aligntok/nn";
-import { selectParameters } from "@aligntok/train";
+import { type Metrics, selectParameters } from "@aligntok/train";
 import { withPrefix } from "../encoder.ts";
 import {
+  estimateReconstruction,
+  type ReconstructionSize,
+  type TrainingEstimate,
+} from "../reconstruction-memory.ts";
+import {
   type BatchPart,
+  type ReconstructionTraining,
   type ReconstructionTrainingOptions,
   type StageBatch,
   trainReconstruction,
@@ -19,9 +25,10 @@ import {
 } from "./autoencoder-step.ts";
 import type { AutoencoderWeights } from "./autoencoder-tokenizer.ts";
 
-export interface TrainAutoencoderOptions
+/** What a phase does, apart from where and for how long. */
+interface PhaseOptions
   extends Omit<AutoencoderStepConfig, "autoencoder" | "vision" | "discriminator">,
-    ReconstructionTrainingOptions {
+    Pick<ReconstructionTrainingOptions, "seed" | "discriminator"> {
   /** The frozen encoder of a VA-VAE, and how it is followed. @default none, a plain autoencoder */
   readonly vision?: Omit<VisionConfig, "encoder"> & {
     readonly encoder: { readonly config: ViTConfig; readonly parameters: Parameters };
@@ -31,6 +38,16 @@ export interface TrainAutoencoderOptions
   /** Decay of the moving average of the weights; 0 for none. @default 0 */
   readonly emaDecay?: number;
 }
+
+export interface TrainAutoencoderOptions extends PhaseOptions, ReconstructionTrainingOptions {
+  /**
+   * Measures the autoencoder as it stands (its moving average where one is kept) at each checkpoint; what it gives goes to
+   * the log. @default nothing
+   */
+  readonly evaluate?: (autoencoder: AutoencoderWeights, step: number) => Metrics | Promise<Metrics>;
+}
+
+export interface AutoencoderEstimateOptions extends PhaseOptions, ReconstructionSize {}
 
 /** An autoencoder with what trained it, which a next phase carries on. */
 export interface TrainedAutoencoder extends AutoencoderWeights {
@@ -53,6 +70,41 @@ export async function trainAutoencoder(
   previous: TrainedAutoencoder,
   options: TrainAutoencoderOptions,
 ): Promise<TrainedAutoencoder> {
+  const { evaluate } = options;
+  const { training, complete } = preparePhase(previous, options);
+  const { trained, discriminator } = await trainReconstruction(
+    {
+      ...training,
+      ...(evaluate && {
+        evaluate: (weights: Parameters, step: number) => evaluate(complete(weights), step),
+      }),
+    },
+    options,
+  );
+  return { ...complete(trained), ...(discriminator && { discriminator }) };
+}
+
+/**
+ * What a phase is going to train, and what a step of it will need in memory once its discriminator has started.
+ *
+ * @throws AlignTokError `bad-input` where autoencoder, options and image size do not fit
+ */
+export function estimateAutoencoder(
+  previous: TrainedAutoencoder,
+  options: AutoencoderEstimateOptions,
+): TrainingEstimate {
+  const { training } = preparePhase(previous, options);
+  return estimateReconstruction(training, options);
+}
+
+/** How a phase trains an autoencoder, and the autoencoder that its trained weights are a part of. */
+function preparePhase(
+  previous: TrainedAutoencoder,
+  options: PhaseOptions,
+): {
+  readonly training: ReconstructionTraining;
+  readonly complete: (trained: Parameters) => TrainedAutoencoder;
+} {
   const { config: autoencoder, parameters } = previous;
   const { vision, discriminatorStart = 5000, emaDecay = 0, seed = 0, discriminator: _ } = options;
   const name = vision ? "va-vae" : "autoencoder";
@@ -98,28 +150,27 @@ export async function trainAutoencoder(
     return grids.get(grid.join())!;
   }
 
-  const { trained, discriminator } = await trainReconstruction(
-    {
-      name,
-      task: vision ? "VA-VAE" : "autoencoder",
-      trainable: { ...parameters, ...(projection && { [projectionName]: projection }) },
-      ...(previous.discriminator && { carried: previous.discriminator }),
-      ...{ discriminatorStart, emaDecay },
-      step: (judge) => createAutoencoderStep({ ...config, ...(judge && { discriminator: judge }) }),
-      inputs: (batch, part) => ({
-        noise: noiseFor(batch, part),
-        ...(vision &&
-          (batch.features ? { features: batch.features } : { frozen: frozenFor(batch) })),
-      }),
-    },
-    options,
-  );
-  return {
-    config: autoencoder,
-    parameters: selectParameters(trained, Object.keys(autoencoderShapes(autoencoder))),
-    ...(projection && { projection: trained[projectionName]! }),
-    ...(discriminator && { discriminator }),
+  const training: ReconstructionTraining = {
+    name,
+    task: vision ? "VA-VAE" : "autoencoder",
+    trainable: { ...parameters, ...(projection && { [projectionName]: projection }) },
+    ...(previous.discriminator && { carried: previous.discriminator }),
+    ...{ discriminatorStart, emaDecay },
+    step: (judge) => createAutoencoderStep({ ...config, ...(judge && { discriminator: judge }) }),
+    inputs: (batch, part) => ({
+      noise: noiseFor(batch, part),
+      ...(vision && (batch.features ? { features: batch.features } : { frozen: frozenFor(batch) })),
+    }),
   };
+
+  function complete(trained: Parameters): TrainedAutoencoder {
+    return {
+      config: autoencoder,
+      parameters: selectParameters(trained, Object.keys(autoencoderShapes(autoencoder))),
+      ...(projection && { projection: trained[projectionName]! }),
+    };
+  }
+  return { training, complete };
 }
 
 /** Weights that the tokens depend on: no classifier. */

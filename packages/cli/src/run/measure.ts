@@ -1,6 +1,6 @@
 /** The figures of metrics.json. */
 import type { AlignedTokenizer } from "@aligntok/aligntok";
-import type { FeatureExtractor, Images, NdArray } from "@aligntok/core";
+import type { FeatureExtractor, Images, NdArray, Tokenizer } from "@aligntok/core";
 import {
   computeAccuracy,
   computeFeatureStatistics,
@@ -41,7 +41,7 @@ export interface StageMetrics {
 }
 
 export async function measureStage(
-  tokenizer: AlignedTokenizer,
+  tokenizer: Tokenizer,
   { centres, heldOut, classes }: MeasuredImages,
   extractor: FeatureExtractor,
 ): Promise<StageMetrics> {
@@ -87,7 +87,7 @@ export function createExtractor(tokenizer: AlignedTokenizer, name: string): Feat
 }
 
 /** PSNR of held-out photographs after the tokenizer, dB. */
-export async function measurePsnr(tokenizer: AlignedTokenizer, images: Images): Promise<number> {
+export async function measurePsnr(tokenizer: Tokenizer, images: Images): Promise<number> {
   return computePsnr(images, await tokenizer.decode(await tokenizer.encode(images))).mean;
 }
 

@@ -1,18 +1,12 @@
 /** The stages of a configuration, one after the other, each from the weights that the one before left. */
 import { join } from "node:path";
-import {
-  type AlignedTokenizer,
-  createTokenizer,
-  saveTokenizer,
-  type TrainedStage,
-  trainStage,
-} from "@aligntok/aligntok";
+import { createTokenizer } from "@aligntok/aligntok";
 import { writeFileAtomic } from "@aligntok/checkpoint";
-import { createRandom, type Images } from "@aligntok/core";
+import { createRandom, type Images, type Tokenizer } from "@aligntok/core";
 import { computeLatentStats } from "@aligntok/diffusion";
 import { computePsnr } from "@aligntok/eval-fid";
 import { encodePng, type Image } from "@aligntok/image";
-import { createRunLog, createSchedule, type Metrics } from "@aligntok/train";
+import { createRunLog, createSchedule, type Metrics, type TrainingProgress } from "@aligntok/train";
 import { engineOptions } from "../engine-options.ts";
 import {
   drawReconstructions,
@@ -25,9 +19,10 @@ import { makeFolder, openClock, openRunFolder, writeJson } from "../run/run-fold
 import { chooseShown } from "../run/shown-losses.ts";
 import { take } from "../run/take.ts";
 import type { Session } from "../session.ts";
-import { type StageSettings, stagesOf } from "./tokenizer-config.ts";
+import { stagesOf } from "./tokenizer-config.ts";
 import { writeTokenizerReport } from "./tokenizer-report.ts";
 import type { TokenizerTraining } from "./tokenizer-training.ts";
+import type { Trainee } from "./trainee.ts";
 import { classNames, createStepBatches, readLabelled } from "./training-images.ts";
 
 /** Images of each kind that a stage is measured on, and that the report shows. */
@@ -61,7 +56,7 @@ export async function runTokenizerTraining(
   options: TokenizerRunOptions,
 ): Promise<TrainedTokenizer> {
   const { out, name, resume, session } = options;
-  const { config, images, initial, seed } = training;
+  const { config, images, initial, pretrained: given, seed } = training;
   const { data } = config;
   const stages = stagesOf(config);
   await openRunFolder(out, { command: "train tokenizer", seed, ...config }, { resume });
@@ -76,13 +71,13 @@ export async function runTokenizerTraining(
   const heldOut = photographs.heldOut.images;
   const picked = pickEvenly(heldOut.shape[0]!, measured.shown);
   const shown = take(heldOut, picked);
-  const pretrained = createTokenizer(initial, engineOptions(session));
+  const pretrained = createTokenizer(given, engineOptions(session));
   const extractor = createExtractor(pretrained, config.encoder);
 
   await makeFolder(join(out, "samples"));
   const writeSample = async (name: string, sheet: Image) =>
     writeFileAtomic(join(out, "samples", `${name}.png`), await encodePng(sheet));
-  async function watch(tokenizer: AlignedTokenizer, picture: string): Promise<Metrics> {
+  async function watch(tokenizer: Tokenizer, picture: string): Promise<Metrics> {
     const decoded = await tokenizer.decode(await tokenizer.encode(heldOut));
     const some = { decoded: take(decoded, picked) };
     await writeSample(picture, drawReconstructions(shown, [some], measured.shown));
@@ -91,14 +86,13 @@ export async function runTokenizerTraining(
 
   const views: StageView[] = [];
   const metrics: (StageMetrics & { readonly stage: string })[] = [];
-  let trained: TrainedStage = initial;
-  for (const [i, settings] of stages.entries()) {
-    const { stage } = settings;
+  let trained = initial;
+  for (const [i, { name: stage }] of stages.entries()) {
     const folder = join(out, "stages", `${i + 1}-${stage}`);
     trained = await clock.time(`stage ${i + 1}: ${stage}`, () =>
-      runStage(trained, settings, training, { folder, session, watch }),
+      runStage(trained, i, { training, folder, session, watch }),
     );
-    const tokenizer = createTokenizer(trained, engineOptions(session));
+    const tokenizer = trained.open(engineOptions(session));
     await clock.time("metrics", async () => {
       metrics.push({ stage, ...(await measureStage(tokenizer, photographs, extractor)) });
       views.push(await viewStage(tokenizer, shown, { name: `stage ${i + 1}`, folder }));
@@ -106,10 +100,7 @@ export async function runTokenizerTraining(
     const last = i + 1 === stages.length;
     const stats = last ? await statsOf(tokenizer, photographs.centres.images) : undefined;
     tokenizer.dispose();
-    await saveTokenizer(last ? join(out, "tokenizer") : join(folder, "tokenizer"), {
-      ...trained,
-      ...(stats && { stats }),
-    });
+    await trained.save(last ? join(out, "tokenizer") : join(folder, "tokenizer"), stats);
     await writeSample("reconstructions", drawReconstructions(shown, views, measured.shown));
     session.log.info(`stage ${i + 1}: ${describeMetrics(metrics.at(-1)!)}`);
   }
@@ -139,22 +130,24 @@ export async function runTokenizerTraining(
 
 /** Runs a stage to its end, from its last checkpoint where there is one. */
 async function runStage(
-  previous: TrainedStage,
-  settings: StageSettings,
-  { config, images, perceptual, seed }: TokenizerTraining,
+  previous: Trainee,
+  index: number,
   {
+    training: { config, images, perceptual, seed },
     folder,
     session,
     watch,
   }: {
+    readonly training: TokenizerTraining;
     readonly folder: string;
     readonly session: Session;
     /** Looks at the tokenizer of a checkpoint. */
-    readonly watch: (tokenizer: AlignedTokenizer, picture: string) => Promise<Metrics>;
+    readonly watch: (tokenizer: Tokenizer, picture: string) => Promise<Metrics>;
   },
-): Promise<TrainedStage> {
-  const { data, batchSize, discriminator, checkpointEvery, logEvery } = config;
-  const { lr, schedule, warmup, ...options } = settings;
+): Promise<Trainee> {
+  const { data, batchSize, microBatch, discriminator, checkpointEvery, logEvery } = config;
+  const { name, steps, rate } = stagesOf(config)[index]!;
+  const { lr, schedule, warmup } = rate;
   const { signal, onProgress } = session;
   await makeFolder(folder);
   const log = createRunLog(folder);
@@ -163,37 +156,38 @@ async function runStage(
     size: data.size,
     crop: data.crop,
     flip: data.flip,
-    seed: createRandom(seed, settings.stage, "images").integer(2 ** 31),
+    seed: createRandom(seed, name, "images").integer(2 ** 31),
     signal,
   });
+  const run = {
+    folder,
+    batch,
+    seed,
+    lr: createSchedule(lr, { shape: schedule, steps, warmup, minimum: lr / 20 }),
+    ...(microBatch && { microBatch }),
+    ...(perceptual && { perceptual }),
+    discriminator,
+    log,
+    logEvery,
+    checkpointEvery,
+    ...engineOptions(session),
+    signal,
+    onProgress: ({ task, done, total, metrics }: TrainingProgress) =>
+      onProgress({ task, done, total, ...(metrics && { metrics: chooseShown(metrics) }) }),
+  };
   try {
-    return await trainStage(previous, {
-      ...options,
-      folder,
-      batch,
-      seed,
-      lr: createSchedule(lr, { shape: schedule, steps: settings.steps, warmup, minimum: lr / 20 }),
-      ...(perceptual && { perceptual }),
-      discriminator,
-      evaluate: (weights, step) => {
-        const tokenizer = createTokenizer(weights, engineOptions(session));
-        const picture = `${settings.stage}-${String(step).padStart(6, "0")}`;
-        return watch(tokenizer, picture).finally(tokenizer.dispose);
-      },
-      log,
-      logEvery,
-      checkpointEvery,
-      ...engineOptions(session),
-      signal,
-      onProgress: ({ task, done, total, metrics }) =>
-        onProgress({ task, done, total, ...(metrics && { metrics: chooseShown(metrics) }) }),
+    return await previous.train(index, run, (trainee, step) => {
+      const tokenizer = trainee.open(engineOptions(session));
+      return watch(tokenizer, `${name}-${String(step).padStart(6, "0")}`).finally(
+        tokenizer.dispose,
+      );
     });
   } finally {
     log.close();
   }
 }
 
-async function statsOf(tokenizer: AlignedTokenizer, images: Images) {
+async function statsOf(tokenizer: Tokenizer, images: Images) {
   return computeLatentStats(await tokenizer.encode(images));
 }
 

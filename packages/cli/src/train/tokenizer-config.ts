@@ -5,6 +5,7 @@ import { z } from "zod";
 
 const count = z.int().min(1);
 const share = z.number().min(0);
+const rgb = z.tuple([z.number(), z.number(), z.number()]);
 
 const decoder = z
   .union([
@@ -42,8 +43,8 @@ const lpips = z.strictObject({
   weights: z.union([z.string(), z.array(z.string()).min(1)]),
 });
 
-/** Options of `trainStage`, whose documentation says what they do and their defaults. */
-const stage = z.strictObject({
+/** Of every stage; the documentation of `trainStage` says what the options do, and their defaults. */
+const anyStage = {
   steps: count,
   lr: z.number().positive().default(1e-4),
   /** `cosine` falls to a twentieth over the steps. */
@@ -51,27 +52,40 @@ const stage = z.strictObject({
   /** Steps over which the rate rises from zero. */
   warmup: z.int().min(0).default(0),
   weightDecay: share.exactOptional(),
-  encoderLrScale: share.exactOptional(),
-  layerDecay: z.number().positive().max(1).exactOptional(),
   maxGradNorm: z.number().positive().exactOptional(),
   emaDecay: share.max(1).exactOptional(),
   discriminatorStart: z.int().min(0).exactOptional(),
   perceptualWeight: share.exactOptional(),
   discriminatorWeight: share.exactOptional(),
   adversarialLoss: z.enum(["hinge", "non-saturating"]).exactOptional(),
-  semanticWeight: share.exactOptional(),
-  semanticDistance: z.enum(["l2", "cosine"]).exactOptional(),
-  semanticTarget: z.enum(["latent", "features"]).exactOptional(),
-  lora: lora.exactOptional(),
   klWeight: share.exactOptional(),
   recompute: z.boolean().exactOptional(),
   onNaN: z.enum(["stop", "skip"]).exactOptional(),
   maxLoss: z.number().positive().exactOptional(),
+};
+
+const alignedStage = z.strictObject({
+  ...anyStage,
+  encoderLrScale: share.exactOptional(),
+  layerDecay: z.number().positive().max(1).exactOptional(),
+  semanticWeight: share.exactOptional(),
+  semanticDistance: z.enum(["l2", "cosine"]).exactOptional(),
+  semanticTarget: z.enum(["latent", "features"]).exactOptional(),
+  lora: lora.exactOptional(),
 });
 
-const optionalStage = z.union([stage, z.literal(false)]).default(false);
+/** Options of `trainAutoencoder`; the last three are a VA-VAE's. */
+const autoencoderStage = z.strictObject({
+  ...anyStage,
+  visionWeight: share.exactOptional(),
+  cosineMargin: share.exactOptional(),
+  distanceMargin: share.exactOptional(),
+});
 
-export const tokenizerConfigSchema = z.strictObject({
+const optionalStage = z.union([alignedStage, z.literal(false)]).default(false);
+
+/** Of every kind. */
+const anyKind = {
   data: z.strictObject({
     /** Folder, glob, archives; `samples`: the sample photographs. */
     images: z.union([z.string(), z.array(z.string()).min(1)]),
@@ -82,40 +96,112 @@ export const tokenizerConfigSchema = z.strictObject({
     crop: z.enum(["random", "center", "adm"]).default("random"),
     flip: z.boolean().default(false),
   }),
-  /** Folder, file or registry name; `embedded`: the encoder of @aligntok/samples. */
+  /**
+   * Folder, file or registry name; `embedded`: the encoder of @aligntok/samples. It becomes the tokenizer's, or a VA-VAE
+   * follows it; distances between images are measured in its features.
+   */
   encoder: z.string().default("embedded"),
   /** What a lone file holds, see `loadEncoder`. */
   model: z.string().exactOptional(),
   decoder: decoder.default("f16d32"),
-  adapter: adapter.exactOptional(),
   /** `features`: distance in the encoder's own features, which needs no other weights. */
   perceptual: z.union([z.enum(["features", "none"]), lpips]).default("features"),
   discriminator: z.union([discriminator, z.literal(false)]).default({ channels: 64, layers: 3 }),
   batchSize: count.default(256),
   /** Images that go through the networks at once; the rest of a batch follows. */
   microBatch: count.exactOptional(),
+  checkpointEvery: count.default(1000),
+  logEvery: count.default(10),
+};
+
+const alignedConfig = z.strictObject({
+  kind: z.literal("aligntok").default("aligntok"),
+  ...anyKind,
+  adapter: adapter.exactOptional(),
   /** In their order; `false` leaves one out. */
   stages: z.strictObject({
     latent: optionalStage,
     perceptual: optionalStage,
     refine: optionalStage,
   }),
-  checkpointEvery: count.default(1000),
-  logEvery: count.default(10),
 });
 
-export type TokenizerConfigFile = z.output<typeof tokenizerConfigSchema>;
+/** Baselines: LDM's autoencoder, whose encoder mirrors the decoder, and the one that follows a frozen encoder. */
+const autoencoderConfig = z.strictObject({
+  kind: z.enum(["vae", "va-vae"]),
+  ...anyKind,
+  /** Of the followed encoder's images, in place of its own: VA-VAE gives DINOv2 images in [-1, 1], which is 0.5 and 0.5. */
+  imageMean: rgb.exactOptional(),
+  imageStd: rgb.exactOptional(),
+  /** By a name of its own each, in their order; `false` leaves one out that the base has. */
+  stages: z.record(z.string(), z.union([autoencoderStage, z.literal(false)])),
+});
 
-export interface StageSettings extends z.output<typeof stage> {
-  readonly stage: Stage;
+export const tokenizerConfigSchema = z.discriminatedUnion("kind", [
+  alignedConfig,
+  autoencoderConfig,
+]);
+
+export type TokenizerConfigFile = z.output<typeof tokenizerConfigSchema>;
+export type AutoencoderConfigFile = z.output<typeof autoencoderConfig>;
+
+/** One stage of a configuration: what it is called, its length and rate, and the options of its kind. */
+interface TrainingStage<Options> {
+  readonly name: string;
+  readonly steps: number;
+  readonly rate: { readonly lr: number } & Pick<
+    z.output<typeof alignedStage>,
+    "schedule" | "warmup"
+  >;
+  readonly options: Options;
 }
 
-/** The stages that a configuration has, in their order. */
-export function stagesOf({ stages: settings }: TokenizerConfigFile): StageSettings[] {
-  const given = stages.flatMap((stage) => {
-    const own = settings[stage];
-    return own ? [{ stage, ...own }] : [];
+type OptionsOf<Schema extends z.ZodType> = Omit<
+  z.output<Schema>,
+  "steps" | "lr" | "schedule" | "warmup"
+>;
+
+export type AlignedStage = TrainingStage<
+  OptionsOf<typeof alignedStage> & { readonly stage: Stage }
+>;
+export type AutoencoderStage = TrainingStage<OptionsOf<typeof autoencoderStage>>;
+
+/** The stages that a configuration of AlignTok has, in their order. */
+export function alignedStages({
+  stages: settings,
+}: z.output<typeof alignedConfig>): AlignedStage[] {
+  return listStages(
+    stages.map((stage) => {
+      const own = settings[stage];
+      return [stage, own && { ...own, stage }];
+    }),
+  );
+}
+
+export function autoencoderStages({ stages }: AutoencoderConfigFile): AutoencoderStage[] {
+  return listStages(Object.entries(stages));
+}
+
+export function stagesOf(
+  config: TokenizerConfigFile,
+): readonly (AlignedStage | AutoencoderStage)[] {
+  return config.kind === "aligntok" ? alignedStages(config) : autoencoderStages(config);
+}
+
+function listStages<
+  Settings extends { steps: number; lr: number } & Pick<
+    z.output<typeof alignedStage>,
+    "schedule" | "warmup"
+  >,
+>(given: readonly (readonly [string, Settings | false])[]) {
+  const listed = given.flatMap(([name, own]) => {
+    if (!own) return [];
+    const { steps, lr, schedule, warmup, ...options } = own;
+    return [{ name, steps, rate: { lr, schedule, warmup }, options }];
   });
-  check(given.length > 0, "stages: expected at least one of latent, perceptual, refine, got none");
-  return given;
+  check(
+    listed.length > 0,
+    () => `stages: expected at least one of ${given.map(([name]) => name).join(", ")}, got none`,
+  );
+  return listed;
 }

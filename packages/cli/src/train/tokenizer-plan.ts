@@ -1,10 +1,10 @@
 /** What a training is going to do, in words, before it does it. */
-import type { ReconstructionMemory, Stage, StageEstimate } from "@aligntok/aligntok";
+import type { ReconstructionMemory, TrainingEstimate } from "@aligntok/aligntok";
 import type { TokenizerConfigFile } from "./tokenizer-config.ts";
 
 /** One stage of the plan, as `--json` prints it. */
-export interface PlannedStage extends StageEstimate {
-  readonly stage: Stage;
+export interface PlannedStage extends TrainingEstimate {
+  readonly stage: string;
   readonly steps: number;
   /** Passes over the images. */
   readonly epochs: number;

@@ -1,6 +1,5 @@
 /** report.html of a trained tokenizer. */
 import { join } from "node:path";
-import { decoderStride } from "@aligntok/aligntok";
 import { writeFileAtomic } from "@aligntok/checkpoint";
 import type { Images, NdArray } from "@aligntok/core";
 import { encodePng } from "@aligntok/image";
@@ -17,6 +16,7 @@ import type { StageMetrics } from "../run/measure.ts";
 import type { Clock } from "../run/run-folder.ts";
 import type { Session } from "../session.ts";
 import { installedVersions } from "../version.ts";
+import type { TokenizerConfigFile } from "./tokenizer-config.ts";
 import type { TokenizerTraining } from "./tokenizer-training.ts";
 
 export interface TokenizerReport {
@@ -33,6 +33,13 @@ export interface TokenizerReport {
   readonly clock: Clock;
 }
 
+const beginnings: Readonly<Record<TokenizerConfigFile["kind"], string>> = {
+  aligntok: "A pretrained encoder was made the tokenizer of a diffusion model",
+  vae: "An autoencoder was trained from scratch",
+  "va-vae":
+    "An autoencoder was trained from scratch, its latents drawn to the features of a frozen encoder,",
+};
+
 export async function writeTokenizerReport(input: TokenizerReport): Promise<void> {
   const { out, name, training, shown, views, metrics, clock } = input;
   const { config, images, seed, perceptual } = training;
@@ -46,7 +53,7 @@ export async function writeTokenizerReport(input: TokenizerReport): Promise<void
     subtitle: `${images.train.length} images of ${config.data.size} px, encoder ${config.encoder}, seed ${seed}`,
     summary: {
       paragraphs: [
-        `A pretrained encoder was made the tokenizer of a diffusion model in ${metrics.length} ${metrics.length === 1 ? "stage" : "stages"}; ${images.heldOut.length} images were kept aside to judge it.`,
+        `${beginnings[config.kind]} in ${metrics.length} ${metrics.length === 1 ? "stage" : "stages"}; ${images.heldOut.length} images were kept aside to judge it.`,
       ],
       facts: [
         { label: "PSNR", value: `${last.psnr.toFixed(2)} dB`, note: "held-out images" },
@@ -100,9 +107,9 @@ export async function writeTokenizerReport(input: TokenizerReport): Promise<void
   await writeFileAtomic(join(out, "report.html"), html);
 }
 
-function mapsOf({ training, shown, features, views }: TokenizerReport) {
-  const side = training.config.data.size / decoderStride(training.initial.config.decoder);
-  const tokens = { ...features, shape: [shown.shape[0]!, side, side, features.shape.at(-1)!] };
+function mapsOf({ features, views }: TokenizerReport) {
+  const [n = 0, h = 0, w = 0] = views[0]!.latents.shape;
+  const tokens = { ...features, shape: [n, h, w, features.shape.at(-1)!] };
   return [
     { name: "encoder", map: tokens },
     ...views.map(({ name, latents }) => ({ name: `latents, ${name}`, map: latents })),

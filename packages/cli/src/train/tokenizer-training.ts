@@ -5,19 +5,26 @@ import {
   type DecoderConfig,
   decoderSizes,
   decoderStride,
-  estimateStage,
   initTokenizer,
   type Perceptual,
-  type TrainedStage,
+  type TokenizerWeights,
 } from "@aligntok/aligntok";
+import { initAutoencoder } from "@aligntok/aligntok/vae";
 import { check, createRandom } from "@aligntok/core";
 import { loadEncoder, type VisionEncoder } from "@aligntok/encoders";
 import { loadLpips } from "@aligntok/lpips";
 import { sampleEncoderPath } from "@aligntok/samples";
 import { engineOptions } from "../engine-options.ts";
 import type { Session } from "../session.ts";
-import { stagesOf, type TokenizerConfigFile } from "./tokenizer-config.ts";
+import {
+  type AutoencoderConfigFile,
+  alignedStages,
+  autoencoderStages,
+  stagesOf,
+  type TokenizerConfigFile,
+} from "./tokenizer-config.ts";
 import type { PlannedStage } from "./tokenizer-plan.ts";
+import { createAlignedTrainee, createAutoencoderTrainee, type Trainee } from "./trainee.ts";
 import type { TrainingImages } from "./training-images.ts";
 
 export interface TokenizerTraining {
@@ -25,8 +32,10 @@ export interface TokenizerTraining {
   readonly seed: number;
   readonly images: TrainingImages;
   readonly perceptual: Perceptual | undefined;
+  /** The encoder as it was given, for distances in its features. */
+  readonly pretrained: TokenizerWeights;
   /** The tokenizer before its first stage. */
-  readonly initial: TrainedStage;
+  readonly initial: Trainee;
 }
 
 /** Loads what a configuration names. Nothing is written. */
@@ -35,7 +44,7 @@ export async function prepareTraining(
   images: TrainingImages,
   session: Session,
 ): Promise<TokenizerTraining> {
-  const { data, model, adapter, batchSize } = config;
+  const { data, model, batchSize } = config;
   check(
     batchSize <= images.train.length,
     () =>
@@ -46,13 +55,41 @@ export async function prepareTraining(
   const encoder = await loadEncoder(path, { ...engineOptions(session), ...(model && { model }) });
   const decoder: DecoderConfig =
     typeof config.decoder === "string" ? decoderSizes[config.decoder] : config.decoder;
-  const initial = initTokenizer(
+  const pretrained = initTokenizer(
     { encoder, decoder, random: createRandom(seed, "tokenizer") },
-    { imageSize: data.size, ...(adapter && { adapter }) },
+    {
+      imageSize: data.size,
+      ...("adapter" in config && config.adapter && { adapter: config.adapter }),
+    },
   );
   const perceptual = await loadPerceptual(config, encoder, decoderStride(decoder));
   encoder.dispose();
-  return { config, seed, images, perceptual, initial };
+  const initial =
+    config.kind === "aligntok"
+      ? createAlignedTrainee(pretrained, alignedStages(config))
+      : createBaseline(config, { encoder, decoder, seed });
+  return { config, seed, images, perceptual, pretrained, initial };
+}
+
+function createBaseline(
+  config: AutoencoderConfigFile,
+  {
+    encoder: { config: own, parameters },
+    decoder,
+    seed,
+  }: {
+    readonly encoder: VisionEncoder;
+    readonly decoder: DecoderConfig;
+    readonly seed: number;
+  },
+): Trainee {
+  const { kind, imageMean: mean = own.mean, imageStd: std = own.std } = config;
+  const random = createRandom(seed, "autoencoder");
+  return createAutoencoderTrainee(
+    { config: decoder, parameters: initAutoencoder(decoder, random) },
+    autoencoderStages(config),
+    kind === "va-vae" ? { config: { ...own, mean, std }, parameters } : undefined,
+  );
 }
 
 async function loadPerceptual(
@@ -76,15 +113,13 @@ export function planTraining({
   initial,
 }: TokenizerTraining): PlannedStage[] {
   const { batchSize, microBatch = batchSize, data, discriminator } = config;
-  return stagesOf(config).map(({ schedule, warmup, ...settings }) => {
-    const estimate = estimateStage(initial, {
-      ...settings,
+  return stagesOf(config).map(({ name, steps }, i) => {
+    const estimate = initial.estimate(i, {
       ...(perceptual && { perceptual }),
       discriminator,
       batchSize: Math.min(batchSize, microBatch),
       imageSize: [data.size, data.size],
     });
-    const { stage, steps } = settings;
-    return { stage, steps, epochs: (steps * batchSize) / images.train.length, ...estimate };
+    return { stage: name, steps, epochs: (steps * batchSize) / images.train.length, ...estimate };
   });
 }
