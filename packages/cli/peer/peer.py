@@ -21,18 +21,24 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, 
 import diffusion
 import encoders
 import optimizer
+import stages
 import tokenizer
 
-CASES = {**encoders.CASES, **tokenizer.CASES, **diffusion.CASES, **optimizer.CASES}
+CASES = {**encoders.CASES, **tokenizer.CASES, **stages.CASES, **diffusion.CASES, **optimizer.CASES}
+
+
+# Orders to run the step a number of times, each with the milliseconds after which no other run starts.
+LIMITS = {"run": float("inf"), "try": 10e3}
 
 
 def say(**answer):
     print(json.dumps(answer), flush=True)
 
 
-def timed(step, count):
+def timed(step, count, limit=float("inf")):
+    """Milliseconds of runs, none of which starts after the limit."""
     times = []
-    for _ in range(count):
+    while len(times) < count and sum(times) <= limit:
         start = time.perf_counter()
         step()
         times.append((time.perf_counter() - start) * 1000)
@@ -72,14 +78,14 @@ def find(name):
 
 
 def fastest(name, threads, variants):
-    """The variant with the lowest of five times: a disturbance makes none faster. One that fails here is out."""
+    """The variant with the lowest of up to five times: a disturbance makes none faster. One that fails here is out."""
     if len(variants) == 1:
         return variants[0]
 
     def trial(variant):
         done = subprocess.run(
             [sys.executable, __file__, name, threads, variant],
-            input="run 5\nend\n",
+            input="try 5\nend\n",
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -105,9 +111,9 @@ def main():
     say(parameters=parameters, variant=variant, **answer)
     for line in sys.stdin:
         order, _, count = line.strip().partition(" ")
-        if order != "run":
+        if order not in LIMITS:
             break
-        say(ms=timed(step, int(count)))
+        say(ms=timed(step, int(count), LIMITS[order]))
     who = resource.RUSAGE_CHILDREN if "children" in answer else resource.RUSAGE_SELF
     peak = resource.getrusage(who).ru_maxrss
     say(rssMb=peak / (1024 if sys.platform != "darwin" else 1024**2))

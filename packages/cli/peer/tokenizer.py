@@ -1,11 +1,10 @@
-"""LDM's decoder, PatchGAN, LPIPS on VGG16, and the second stage of the quickstart with all that it needs."""
+"""LDM's decoder, PatchGAN and LPIPS on VGG16."""
 
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
 import training
-from encoders import ViT
 
 
 class Residual(nn.Module):
@@ -141,60 +140,6 @@ def train(build):
     return prepare
 
 
-def stage_two(variant):
-    """As src/stages.ts of @aligntok/aligntok: one backward pass of the decoder, gradients of both judges at the image."""
-    encoder, frozen = (ViT(192, 6, 3, 16, 128, layer_scale=False) for _ in range(2))
-    frozen.requires_grad_(False)
-    adapter = nn.Sequential(nn.Linear(192, 192), nn.GELU(), nn.Linear(192, 32))
-    decoder, judge = Decoder(32, 64, (1, 2, 2), 1, shuffle=4), patch_gan(16)
-    images = torch.randn(16, 3, 128, 128) * 0.5
-    kept = torch.randn(16, 64, 32)
-    encoder, frozen, decoder, judge, images = training.to_format(variant, encoder, frozen, decoder, judge, images)
-    trained = nn.ModuleList([encoder, adapter, decoder])
-    optimizer, judge_optimizer = adam(trained), adam(judge)
-    ema = training.moving_average(trained, 0.99)
-
-    def normalize(x):
-        return (x * 0.5 + 0.5 - 0.5) / 0.5
-
-    def features(x):
-        tokens, maps = frozen.embed(normalize(x)), []
-        for i, block in enumerate(frozen.blocks[:5]):
-            tokens = block(tokens)
-            if i in (1, 3, 4):
-                maps.append(tokens / (tokens.square().mean(-1, True) + 1e-6).sqrt())
-        return maps
-
-    def distance(x, y):
-        with torch.no_grad():
-            truth = features(y)
-        return sum(F.mse_loss(a, b) for a, b in zip(features(x), truth)) / 3
-
-    def step():
-        optimizer.zero_grad(set_to_none=True)
-        latents = adapter(encoder(normalize(images))[:, 1:])
-        maps = latents.transpose(1, 2).reshape(16, 32, 8, 8)
-        hidden = decoder.body(maps)
-        image = decoder.head(hidden)
-        seen = image.detach().requires_grad_()
-        (to_truth,) = torch.autograd.grad(F.l1_loss(seen, images) + 0.1 * distance(seen, images), seen)
-        (to_real,) = torch.autograd.grad(-judge(seen).mean(), seen)
-
-        def length(pull):
-            pull = F.pixel_unshuffle(pull, 4)
-            return torch.nn.grad.conv2d_weight(hidden.detach(), decoder.last.weight.shape, pull, padding=1).norm()
-
-        weight = (length(to_truth) / (length(to_real) + 1e-4)).clamp(0, 1e4) * 0.1
-        torch.autograd.backward([image, F.mse_loss(latents, kept)], [to_truth + weight * to_real, None])
-        optimizer.step()
-        ema()
-        judge_optimizer.zero_grad(set_to_none=True)
-        hinge(judge(images), judge(seen.detach())).backward()
-        judge_optimizer.step()
-
-    return step, training.count(trained, judge)
-
-
 def judged_images(variant):
     judge, lpips = patch_gan(64), Lpips()
     image, truth = torch.randn(2, 2, 3, 256, 256) * 0.5
@@ -216,6 +161,5 @@ CASES = {
     "decoder-9m-train": (train(small), training.MEMORY_FORMATS),
     "decoder-42m-forward": (forward(large), training.MEMORY_FORMATS),
     "decoder-42m-train": (train(large), training.MEMORY_FORMATS),
-    "stage2-step": (stage_two, training.MEMORY_FORMATS),
     "patchgan-lpips-step": (judged_images, training.MEMORY_FORMATS),
 }

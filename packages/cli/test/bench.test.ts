@@ -1,13 +1,14 @@
 import { chmod, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { openCheckpoint } from "@aligntok/checkpoint";
 import { loadEncoder, vitModels } from "@aligntok/encoders";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { cases, selectCases } from "../src/bench/cases.ts";
 import { startContestant } from "../src/bench/contestant.ts";
 import { writeEncoderFolder } from "../src/bench/encoder-folder.ts";
-import type { Row } from "../src/bench/race.ts";
+import { type Row, runRace } from "../src/bench/race.ts";
 import { formatTable } from "../src/bench/table.ts";
 import { createWeights } from "../src/bench/weights.ts";
 import { aligntok } from "./command-line.ts";
@@ -166,6 +167,33 @@ describe("a contestant", () => {
   });
 });
 
+test("peers start beside our process, or when it has ended where a case asks for that", async () => {
+  const { signal } = new AbortController();
+  const item = cases.find(({ name }) => name === "matmul")!;
+  const countChildren = () =>
+    process.getActiveResourcesInfo().filter((kind) => kind === "ProcessWrap").length;
+  const before = countChildren();
+  for (const apart of [false, true]) {
+    let children = Number.NaN;
+    const ready = JSON.stringify({ parameters: 0, gflop: item.gflop });
+    const script = `echo '${ready}'; read order; echo '{"ms": [1]}'; read order; echo '{"rssMb": 7}'`;
+    const peer = {
+      name: "clock",
+      start: async () => {
+        await setTimeout(50); // a process that has ended is counted until the next turn of the event loop
+        children = countChildren() - before;
+        return startContestant("sh", ["-c", script], { signal });
+      },
+    };
+    const options = { engine: "onnxruntime", threads: 1, repeats: 1, signal, peer } as const;
+    const row = await runRace({ ...item, apart }, options);
+    expect(row).toMatchObject({ peer: "clock", peerMs: 1, peerRssMb: 7 });
+    expect(row.ms).toBeGreaterThan(1);
+    expect(row.rssMb).toBeGreaterThan(2 * 2048 ** 2 * 4 * 2 ** -20);
+    expect(children).toBe(apart ? 0 : 1);
+  }
+});
+
 describe("the cases", () => {
   test("have names of their own, and suites are parts of all", () => {
     const names = cases.map(({ name }) => name);
@@ -174,9 +202,11 @@ describe("the cases", () => {
     const engine = selectCases("engine").map(({ name }) => name);
     expect(engine[0]).toBe("matmul");
     expect(engine).toContain("adamw-ema-100m");
-    const suites = [...selectCases("encoders"), ...selectCases("train")];
+    const families = ["encoders", "train", "paper"] as const;
+    const suites = families.flatMap((family) => selectCases(family));
     expect(new Set(suites).size).toBe(cases.length);
     expect(engine).not.toContain("vits14-encode-single"); // which writes weights to the disk
+    expect(engine).not.toContain("stage1-paper-step"); // which takes minutes
     expect(selectCases("encoders", "vitl14-encode").map(({ name }) => name)).toEqual([
       "matmul",
       "vitl14-encode-single",

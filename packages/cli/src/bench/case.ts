@@ -6,14 +6,16 @@ export interface BenchCase {
   readonly name: string;
   /** What one run computes, for people. */
   readonly what: string;
-  /** What it is part of: features of encoders, or models that are trained and what they generate. */
-  readonly family: "machine" | "encoders" | "train";
+  /** What it is part of: features of encoders, models that are trained and what they generate, steps at the paper's size. */
+  readonly family: "machine" | "encoders" | "train" | "paper";
   /** Speed that is asked for, as the peer's time over ours. @default none is */
   readonly bar?: number;
   /** The same of transformers.js, which races where this is given. @default it does not */
   readonly transformersJsBar?: number;
   /** Whether no peer computes the same. @default false */
   readonly alone?: boolean;
+  /** Whether peers start when ours has ended, for want of memory. @default false: they take turns */
+  readonly apart?: boolean;
   /**
    * 10^9 floating-point operations of a run, those of matrix products and convolutions, as PyTorch's FlopCounterMode
    * counts them. It belongs to the case, not to how an engine computes it. @default unknown: mostly other work
@@ -41,8 +43,8 @@ export interface Prepared {
   run(): Promise<unknown>;
 }
 
-/** Parts of all cases: those with a bar, or a family. */
-export const suites = ["engine", "encoders", "train", "all"] as const;
+/** Parts of all cases: those with a bar that take seconds, or a family. */
+export const suites = ["engine", "encoders", "train", "paper", "all"] as const;
 export type Suite = (typeof suites)[number];
 
 export interface EngineOptions {

@@ -22,6 +22,8 @@ export function selectCases(suite: Suite, only = ""): readonly BenchCase[] {
       family === "machine" ||
       (name.includes(only) &&
         (suite === "all" ||
-          (suite === "engine" ? bar !== undefined && !writePlan : family === suite))),
+          (suite === "engine"
+            ? bar !== undefined && !writePlan && family !== "paper"
+            : family === suite))),
   );
 }

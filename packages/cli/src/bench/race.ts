@@ -1,4 +1,4 @@
-/** A case and its peers, run in turns: machines change their speed from minute to minute. */
+/** A case and its peers, run in turns where memory allows: machines change their speed from minute to minute. */
 import { readFile } from "node:fs/promises";
 import { AlignTokError } from "@aligntok/core";
 import { packageFile } from "../version.ts";
@@ -51,12 +51,12 @@ export interface RaceOptions extends EngineOptions {
 const turns = 3;
 
 /**
- * Measures a case, in turns with its peers where there are any.
+ * Measures a case, in turns with its peers where there are any; one after the other where the case asks for it.
  *
  * @throws AlignTokError `unavailable` where our own process fails; a peer that fails is told in the row
  */
 export async function runRace(item: BenchCase, options: RaceOptions): Promise<Row> {
-  const { bar, transformersJsBar, alone = false } = item;
+  const { bar, transformersJsBar, alone = false, apart = false } = item;
   const ours = await startOurs(item, options);
   const rivals: Rival[] = [];
   try {
@@ -65,14 +65,15 @@ export async function runRace(item: BenchCase, options: RaceOptions): Promise<Ro
       rivals.push(rival);
       return rival;
     };
+    const times: number[] = [];
+    const rssApart = apart ? await finish(ours, options.repeats, times) : undefined;
     const pytorch = await join(options.peer, bar);
     const second = transformersJsBar === undefined ? undefined : options.transformersJs;
     const transformersJs = await join(second, transformersJsBar);
-    const times: number[] = [];
     for (let turn = 0; turn < turns; turn++) {
       const count = Math.floor((options.repeats + turns - 1 - turn) / turns);
       if (count === 0) break;
-      times.push(...(await ours.run(count)));
+      if (!apart) times.push(...(await ours.run(count)));
       for (const rival of rivals) await rival.run(count);
     }
     const { compileMs, firstMs, parameters } = ours.ready as Record<string, number>;
@@ -85,7 +86,7 @@ export async function runRace(item: BenchCase, options: RaceOptions): Promise<Ro
       ...results,
       ...(second && { transformersJs: await transformersJs.end(ms) }),
       ...(item.gflop && { gflops: item.gflop / (ms / 1000) }),
-      rssMb: await ours.end(),
+      rssMb: rssApart ?? (await ours.end()),
       compileMs: Math.max(0, compileMs! + firstMs! - ms),
       parameters: parameters!,
     };
@@ -93,6 +94,12 @@ export async function runRace(item: BenchCase, options: RaceOptions): Promise<Ro
     ours.kill();
     for (const rival of rivals) rival.kill();
   }
+}
+
+/** All runs of a contestant and its end; its memory. */
+async function finish(contestant: Contestant, count: number, times: number[]): Promise<number> {
+  times.push(...(await contestant.run(count)));
+  return contestant.end();
 }
 
 /** A peer at the start, which may fail at any time: the race goes on without it. */

@@ -1,20 +1,20 @@
-/** Steps with several networks: the second stage, and an image between its two judges. */
+/** Steps of the stages once their discriminator has started: losses, all gradients, updates, moving average. */
 import {
-  applyDiscriminator,
   createFeaturePerceptual,
   createStageStep,
-  generatorLoss,
-  hingeLoss,
+  decoderSizes,
   initDiscriminator,
   initTokenizer,
-  isRunningStatistic,
+  type Stage,
+  type StageConfig,
   type StageInputs,
+  type TokenizerWeights,
+  tokenizerShapes,
   trainableParts,
 } from "@aligntok/aligntok";
-import { createRandom, type Parameters } from "@aligntok/core";
-import { loadEncoder } from "@aligntok/encoders";
-import { compile, specOf, stopGradient, valueAndGrad } from "@aligntok/jit";
-import { applyLpips, lpipsKeys } from "@aligntok/lpips";
+import { createRandom, type NdArray, type Parameters } from "@aligntok/core";
+import { loadEncoder, vitModels } from "@aligntok/encoders";
+import { compile, specOf } from "@aligntok/jit";
 import { sampleEncoderPath } from "@aligntok/samples";
 import {
   createAdam,
@@ -23,52 +23,90 @@ import {
   splitParameters,
   zerosLike,
 } from "@aligntok/train";
-import { add, mean, mul, scalar, type Tensor } from "@tensorflow/tfjs-core";
-import {
-  batchSize,
-  decoder,
-  discriminator,
-  discriminatorWeight,
-  emaDecay,
-  imageSize,
-  perceptualWeight,
-  semanticWeight,
-  stride,
-} from "../quickstart/config.ts";
+import * as quickstart from "../quickstart/config.ts";
 import type { EngineOptions, Prepared } from "./case.ts";
+import { betas, createJudge, createLpips, lr } from "./judges.ts";
 import { timed } from "./stopwatch.ts";
 import { createWeights, normals } from "./weights.ts";
 
-const betas = [0.5, 0.9] as const;
-const lr = 1e-5;
-const random = createRandom(0, "bench");
+interface Setting {
+  readonly tokenizer: TokenizerWeights;
+  readonly losses: Omit<StageConfig, "stage" | "tokenizer"> &
+    Required<Pick<StageConfig, "perceptual" | "discriminator">>;
+  /** `(N, 3, H, W)`. */
+  readonly images: NdArray<"float32">;
+  /** What the frozen networks gave, or their weights. */
+  readonly given: {
+    readonly [Name in "frozen" | "snapshot"]?: Parameters;
+  } & { readonly [Name in "features" | "latents"]?: NdArray<"float32"> };
+  /** Of the weights in stage `perceptual`. */
+  readonly emaDecay: number;
+}
 
-/** A step of stage `perceptual` once its discriminator has started: losses, all gradients, both updates, moving average. */
-export async function prepareStageTwo(engine: EngineOptions): Promise<Prepared> {
+/** A step as the quickstart takes it in stage `perceptual`; what frozen networks give has been computed once. */
+export async function prepareQuickstartStage(
+  stage: Stage,
+  engine: EngineOptions,
+): Promise<Prepared> {
+  const { decoder, discriminator, emaDecay, imageSize, batchSize, stride } = quickstart;
+  const { discriminatorWeight, perceptualWeight, semanticWeight } = quickstart;
   const encoder = await loadEncoder(sampleEncoderPath());
-  const tokenizer = initTokenizer({ encoder, decoder, random }, { imageSize });
-  const perceptual = createFeaturePerceptual(encoder, { imageSize, stride });
-  const { trainable } = splitParameters(tokenizer.parameters, trainableParts.perceptual);
+  const random = createRandom(0, "bench");
+  const tokens = (width: number) => normals([batchSize, (imageSize / stride) ** 2, width]);
+  return prepareStage(stage, engine, {
+    tokenizer: initTokenizer({ encoder, decoder, random }, { imageSize }),
+    losses: {
+      perceptual: createFeaturePerceptual(encoder, { imageSize, stride }),
+      ...{ discriminator, discriminatorWeight, perceptualWeight, semanticWeight },
+    },
+    images: normals([batchSize, 3, imageSize, imageSize], 0.5),
+    given:
+      stage === "latent"
+        ? { features: tokens(encoder.config.width) }
+        : { latents: tokens(decoder.latent) },
+    emaDecay,
+  });
+}
+
+/**
+ * A step at the paper's size: DINOv2 ViT-L/14, the decoder of 42 million weights, LPIPS on VGG16, an image of 256 px. Crops
+ * are random there, so that frozen networks run, too.
+ */
+export function preparePaperStage(stage: Stage, engine: EngineOptions): Promise<Prepared> {
+  const encoder = { ...vitModels.dinov2_vitl14, imageSize: 224, classes: 0 };
+  const config = { encoder, decoder: decoderSizes.f16d32 };
+  const parameters = createWeights(tokenizerShapes(config));
+  return prepareStage(stage, engine, {
+    tokenizer: { config, parameters },
+    losses: { perceptual: createLpips(), discriminator: {} },
+    images: normals([1, 3, 256, 256], 0.5),
+    given:
+      stage === "perceptual"
+        ? { snapshot: splitParameters(parameters, ["encoder", "adapter"]).trainable }
+        : { frozen: splitParameters(parameters, trainableParts[stage]).frozen },
+    emaDecay: 0.9999,
+  });
+}
+
+async function prepareStage(
+  stage: Stage,
+  engine: EngineOptions,
+  { tokenizer, losses, images, given, emaDecay }: Setting,
+): Promise<Prepared> {
+  const { trainable } = splitParameters(tokenizer.parameters, trainableParts[stage]);
   const weights = flattenParameters(trainable);
   const gradients = zerosLike(weights);
-  const adam = createAdam(weights, { betas, ema: createEma(weights, { decay: emaDecay }) });
-  const judge = createJudge(initDiscriminator(discriminator, random));
+  const ema = stage === "perceptual" ? createEma(weights, { decay: emaDecay }) : undefined;
+  const adam = createAdam(weights, { betas, ...(ema && { ema }) });
+  const judge = createJudge(initDiscriminator(losses.discriminator, createRandom(0, "judge")));
   const inputs = {
+    ...given,
     trainable: weights.views,
     discriminator: judge.inputs,
-    perceptual: perceptual.parameters,
-    images: normals([batchSize, 3, imageSize, imageSize], 0.5),
-    latents: normals([batchSize, (imageSize / stride) ** 2, decoder.latent]),
+    perceptual: losses.perceptual.parameters,
+    images,
   };
-  const step = createStageStep({
-    stage: "perceptual",
-    tokenizer: tokenizer.config,
-    perceptual,
-    perceptualWeight,
-    semanticWeight,
-    discriminator,
-    discriminatorWeight,
-  });
+  const step = createStageStep({ ...losses, stage, tokenizer: tokenizer.config });
   const { value: graph, ms: compileMs } = await timed(() =>
     compile((given) => step(given as StageInputs), specOf(inputs), engine),
   );
@@ -83,96 +121,4 @@ export async function prepareStageTwo(engine: EngineOptions): Promise<Prepared> 
       judge.update(discriminatorStatistics!);
     },
   };
-}
-
-interface JudgedTensors {
-  readonly judge: Readonly<Record<string, Tensor>>;
-  readonly lpips: Readonly<Record<string, Tensor>>;
-  readonly image: Tensor;
-  readonly truth: Tensor;
-}
-
-/** LPIPS (VGG16) to the truth and the generator's loss of PatchGAN, differentiated by the image; PatchGAN's own step. */
-export async function prepareJudgedImages(engine: EngineOptions): Promise<Prepared> {
-  const config = { channels: 64, layers: 3 };
-  const judge = createJudge(initDiscriminator(config, random));
-  const images = () => normals([2, 3, 256, 256], 0.5);
-  const inputs = {
-    judge: judge.inputs,
-    lpips: createWeights(vggShapes()),
-    image: images(),
-    truth: images(),
-  };
-  const training = { training: true } as const;
-  const step = ({ judge, lpips, image, truth }: JudgedTensors) => {
-    const pull = valueAndGrad((x: Tensor) => {
-      const { logits } = applyDiscriminator(config, judge, x, training);
-      const distance = mean(applyLpips({ network: "vgg" }, lpips, x, truth));
-      return add(distance, mul(generatorLoss(logits), scalar(0.5)));
-    }, image);
-    const weights = Object.fromEntries(
-      Object.entries(judge).filter(([name]) => !isRunningStatistic(name)),
-    );
-    const judgement = valueAndGrad((trained: typeof weights) => {
-      const real = applyDiscriminator(config, { ...judge, ...trained }, truth, training);
-      const before = { ...real.statistics, ...trained };
-      const fake = applyDiscriminator(config, before, stopGradient(image), training);
-      return { loss: hingeLoss(real.logits, fake.logits), aux: fake.statistics };
-    }, weights);
-    return {
-      losses: [pull.value, judgement.value],
-      image: pull.gradients,
-      judge: judgement.gradients,
-      statistics: judgement.aux,
-    };
-  };
-  const { value: graph, ms: compileMs } = await timed(() => compile(step, specOf(inputs), engine));
-  return {
-    parameters: judge.count,
-    compileMs,
-    async run() {
-      const { statistics } = await graph.run(inputs, { into: { judge: judge.gradients } });
-      judge.update(statistics);
-    },
-  };
-}
-
-/** A discriminator with its optimizer; `update` takes the running statistics that the graph has moved. */
-function createJudge(params: Parameters) {
-  const part = (statistics: boolean) =>
-    Object.fromEntries(
-      Object.entries(params).filter(([name]) => isRunningStatistic(name) === statistics),
-    );
-  const weights = flattenParameters(part(false));
-  const statistics = part(true);
-  const gradients = zerosLike(weights);
-  const adam = createAdam(weights, { betas });
-  return {
-    count: weights.flat.length,
-    inputs: { ...weights.views, ...statistics } as Parameters,
-    gradients: gradients.views,
-    update(moved: Parameters): void {
-      adam.update(gradients.flat, { lr });
-      for (const [name, { data }] of Object.entries(statistics)) data.set(moved[name]!.data);
-    },
-  };
-}
-
-/** VGG16's convolutions up to the last tap, 3x3, and the heads of LPIPS. */
-function vggShapes(): Record<string, readonly number[]> {
-  const widths = [64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512];
-  const heads = [64, 128, 256, 512, 512];
-  const shapes: Record<string, readonly number[]> = {};
-  let [layer, input] = [0, 3];
-  for (const name of lpipsKeys({ network: "vgg" })) {
-    if (name.startsWith("lin")) shapes[name] = [1, heads[Number(name[3])]!, 1, 1];
-    else if (name.endsWith(".bias")) {
-      shapes[name] = [input];
-    } else {
-      const output = widths[layer++]!;
-      shapes[name] = [output, input, 3, 3];
-      input = output;
-    }
-  }
-  return shapes;
 }

@@ -1,14 +1,17 @@
-/** The convolutional half: decoders, their losses, and a step of the second stage as the quickstart takes it. */
+/** The convolutional half: decoders, their losses, and steps of the stages, small and at the paper's size. */
+import { totalmem } from "node:os";
 import {
   applyDecoder,
   type DecoderConfig,
   decoderShapes,
   decoderSizes,
   decoderStride,
+  stages,
 } from "@aligntok/aligntok";
 import type { BenchCase } from "./case.ts";
+import { prepareJudgedImages } from "./judged-images.ts";
 import { type Model, prepareAdamWStep, prepareForward } from "./model-run.ts";
-import { prepareJudgedImages, prepareStageTwo } from "./stage-steps.ts";
+import { preparePaperStage, prepareQuickstartStage } from "./stage-steps.ts";
 import { createWeights, normals } from "./weights.ts";
 
 /** LDM's decoder for f = 8, at half the width. */
@@ -34,14 +37,27 @@ export const tokenizerCases: readonly BenchCase[] = [
     imageSize: 256,
     gflop: [252.19, 756.83],
   }),
-  {
-    name: "stage2-step",
-    what: "the quickstart's second stage, 16 images of 128 px: step of tokenizer and discriminator",
-    family: "train",
-    bar: 1,
-    gflop: 111.02,
-    prepare: prepareStageTwo,
-  },
+  ...stages.map(
+    (stage, i): BenchCase => ({
+      name: `stage${i + 1}-step`,
+      what: `stage ${i + 1}, the quickstart's networks and 16 images of 128 px: step of tokenizer and discriminator`,
+      family: "train",
+      bar: 1,
+      gflop: [92.69, 111.02, 92.5][i]!,
+      prepare: (engine) => prepareQuickstartStage(stage, engine),
+    }),
+  ),
+  ...stages.map(
+    (stage, i): BenchCase => ({
+      name: `stage${i + 1}-paper-step`,
+      what: `stage ${i + 1}, DINOv2 ViT-L/14 and the decoder of 42 million weights, an image of 256 px: step of tokenizer and discriminator`,
+      family: "paper",
+      bar: 1,
+      gflop: [1091.06, 1581.16, 1090.46][i]!,
+      ...(stage === "perceptual" && { apart: true, reasonToSkip: wantOfMemory }),
+      prepare: (engine) => preparePaperStage(stage, engine),
+    }),
+  ),
   {
     name: "patchgan-lpips-step",
     what: "LPIPS (VGG16) and PatchGAN, 2 images of 256 px: gradient of the image, step of the discriminator",
@@ -50,6 +66,12 @@ export const tokenizerCases: readonly BenchCase[] = [
     prepare: prepareJudgedImages,
   },
 ];
+
+/** The step takes 13 GB. */
+function wantOfMemory(): string | undefined {
+  const gib = Math.round(totalmem() / 2 ** 30);
+  return gib < 15 ? `it needs 15 GB of memory, this machine has ${gib}` : undefined;
+}
 
 function decoderCases(
   name: string,

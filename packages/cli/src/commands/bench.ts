@@ -24,7 +24,7 @@ export function benchCommand(): Command {
     .addOption(
       new Option(
         "--suite <name>",
-        "engine: what has a bar; encoders: features; train: models that are trained, what they generate; all",
+        "engine: what has a bar and takes seconds; encoders: features; train: models that are trained, what they generate; paper: steps of the stages at the paper's size; all",
       )
         .choices(suites)
         .default("engine"),
