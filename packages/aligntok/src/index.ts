@@ -42,6 +42,7 @@ export {
   type SemanticDistance,
   semanticLoss,
 } from "./losses.ts";
+export { type DistributionTokenizer, drawLatents } from "./network-tokenizer.ts";
 export {
   type OpenedTokenizer,
   type OpenTokenizerOptions,

@@ -5,6 +5,7 @@ import {
   type LatentStats,
   type NdArray,
   type Parameters,
+  type Random,
   rows,
   type Tokenizer,
   zeros,
@@ -19,9 +20,9 @@ export interface Networks {
   readonly stride: number;
   /** Channels d of the latent. */
   readonly latent: number;
-  /** Values that `encode` gives for each position. */
-  readonly encoded: number;
-  /** Images `(N, 3, H, W)` in [-1, 1] to `(N, h, w, encoded)`. */
+  /** Whether `encode` gives a distribution: 2d values a position, means and then logarithms of variances. */
+  readonly variational: boolean;
+  /** Images `(N, 3, H, W)` in [-1, 1] to `(N, h, w, d)`, or `(N, h, w, 2d)`. */
   encode(params: TensorParameters, images: Tensor): Tensor;
   /** Latents `(N, d, h, w)` to images `(N, 3, H, W)` in [-1, 1]. */
   decode(params: TensorParameters, latents: Tensor): Tensor;
@@ -32,9 +33,23 @@ export interface Networks {
   readonly stats: LatentStats | undefined;
 }
 
-/** Compiles both networks when the first batch of a size comes; `encode` gives `(N, h, w, encoded)`. */
-export function createNetworkTokenizer(networks: Networks, options: RowFunctionOptions): Tokenizer {
-  const { stride, latent, encoded, fitted, stats } = networks;
+/** A tokenizer that tells the distribution of its latents, where they have one. `encode` gives their means. */
+export interface DistributionTokenizer extends Tokenizer {
+  /**
+   * `(N, H, W, 3)` uint8 to `(N, h, w, 2d)`: means, then logarithms of variances. `drawLatents` draws from them.
+   *
+   * @default none, of a tokenizer whose latents are no distribution
+   */
+  moments?(images: Images): Promise<NdArray<"float32">>;
+}
+
+/** Compiles both networks when the first batch of a size comes. */
+export function createNetworkTokenizer(
+  networks: Networks,
+  options: RowFunctionOptions,
+): DistributionTokenizer {
+  const { stride, latent, variational, fitted, stats } = networks;
+  const encoded = variational ? 2 * latent : latent;
   const encoding = createRowFunction(networks.encode, networks.encoderWeights, options);
   const decoding = createRowFunction(
     (params, x) => networks.decode(params, transpose(x, [0, 3, 1, 2])),
@@ -51,7 +66,7 @@ export function createNetworkTokenizer(networks: Networks, options: RowFunctionO
     return [height / stride, width / stride, latent];
   }
 
-  async function encode(images: Images): Promise<NdArray<"float32">> {
+  async function encodeAll(images: Images): Promise<NdArray<"float32">> {
     const [n, height, width] = checkImages(images);
     const [h, w] = latentShape(height, width);
     const outputs = zeros([n, h, w, encoded]);
@@ -77,5 +92,28 @@ export function createNetworkTokenizer(networks: Networks, options: RowFunctionO
     decoding.dispose();
   }
 
-  return { stats, latentShape, encode, decode, dispose };
+  return {
+    ...{ stats, latentShape, decode, dispose },
+    ...(variational
+      ? { moments: encodeAll, encode: async (images) => drawLatents(await encodeAll(images)) }
+      : { encode: encodeAll }),
+  };
+}
+
+/** Moments `(N, h, w, 2d)` to latents `(N, h, w, d)`: drawn by `random`, or the means without it. */
+export function drawLatents(
+  { data, shape }: NdArray<"float32">,
+  random?: Random,
+): NdArray<"float32"> {
+  const latent = shape.at(-1)! / 2;
+  const latents = zeros([...shape.slice(0, -1), latent]);
+  for (let to = 0, from = 0; to < latents.data.length; from += 2 * latent) {
+    for (let c = 0; c < latent; c++, to++) {
+      const mean = data[from + c]!;
+      latents.data[to] = random
+        ? mean + Math.exp(data[from + latent + c]! / 2) * random.normal()
+        : mean;
+    }
+  }
+  return latents;
 }

@@ -2,10 +2,11 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { resolveWeights } from "@aligntok/checkpoint";
-import { type PixelSize, pixelSize, type Tokenizer } from "@aligntok/core";
+import { type PixelSize, pixelSize } from "@aligntok/core";
 import { patchGrid } from "@aligntok/encoders";
 import { decoderStride } from "./decoder.ts";
 import { readFolderConfig } from "./model-folder.ts";
+import type { DistributionTokenizer } from "./network-tokenizer.ts";
 import { loadTokenizer } from "./tokenizer-file.ts";
 import {
   type OpenAutoencoderOptions,
@@ -15,9 +16,11 @@ import {
 
 export type OpenTokenizerOptions = OpenAutoencoderOptions;
 
-export interface OpenedTokenizer extends Tokenizer, Opened {
+export interface OpenedTokenizer extends DistributionTokenizer, Opened {
   /** Of the images that it was trained on, or is compared on where that is not known. */
   readonly imageSize: PixelSize;
+  /** Pixels of an image per latent position, along each side. */
+  readonly stride: number;
 }
 
 /** Of the comparisons that the baselines stand in. */
@@ -43,9 +46,11 @@ export async function openTokenizer(
     const stride = decoderStride(decoder);
     const [rows, columns] = patchGrid(encoder);
     const imageSize = pixelSize(rows * stride, columns * stride);
-    return { ...tokenizer, model: "aligntok", ignored: [], imageSize };
+    return { ...tokenizer, model: "aligntok", ignored: [], imageSize, stride };
   }
-  return { ...(await openAutoencoder(path, options)), imageSize: baselineSize };
+  const tokenizer = await openAutoencoder(path, options);
+  const [side] = tokenizer.latentShape(baselineSize, baselineSize);
+  return { ...tokenizer, imageSize: baselineSize, stride: baselineSize / side };
 }
 
 async function isAligned(path: string): Promise<boolean> {

@@ -5,16 +5,9 @@
  * with weights that fall linearly towards their edges, as in diffusers. What a network mixes over the whole image
  * (attention, normalisation) it then mixes over each tile, so that the result is near that of the whole, not equal.
  */
-import {
-  check,
-  type DType,
-  type Images,
-  type NdArray,
-  ndarray,
-  type Tokenizer,
-  zeros,
-} from "@aligntok/core";
+import { check, type DType, type Images, type NdArray, ndarray, zeros } from "@aligntok/core";
 import { checkImages } from "./images.ts";
+import type { DistributionTokenizer } from "./network-tokenizer.ts";
 
 export interface TilingOptions {
   /** Largest side in pixels that goes through the networks at once: a multiple of the stride. @default 512 */
@@ -30,9 +23,9 @@ export interface TilingOptions {
  * @throws AlignTokError `bad-input` when tile and overlap are no multiples of the stride
  */
 export function createTiledTokenizer(
-  tokenizer: Tokenizer,
+  tokenizer: DistributionTokenizer,
   { tile = 512, overlap }: TilingOptions = {},
-): Tokenizer {
+): DistributionTokenizer {
   const [side, , latent] = tokenizer.latentShape(tile, tile);
   const stride = tile / side;
   const shared = overlap === undefined ? Math.floor(side / 4) : overlap / stride;
@@ -41,13 +34,16 @@ export function createTiledTokenizer(
     () => `overlap: expected a multiple of ${stride} below the tile of ${tile}, got ${overlap}`,
   );
 
-  async function encode(images: Images): Promise<NdArray<"float32">> {
+  /** By `network`, which gives `channels` values for each position. */
+  async function encodeBy(
+    network: (images: Images) => Promise<NdArray<"float32">>,
+    channels: number,
+    images: Images,
+  ): Promise<NdArray<"float32">> {
     const [n, height, width] = checkImages(images);
     const [h, w] = tokenizer.latentShape(height, width);
-    if (h <= side && w <= side) return tokenizer.encode(images);
-    return blend([n, h, w, latent], 1, (window) =>
-      tokenizer.encode(cut(images, scaled(window, stride))),
-    );
+    if (h <= side && w <= side) return network(images);
+    return blend([n, h, w, channels], 1, (window) => network(cut(images, scaled(window, stride))));
   }
 
   async function decode(latents: NdArray<"float32">): Promise<Images> {
@@ -83,7 +79,13 @@ export function createTiledTokenizer(
     return sum;
   }
 
-  return { ...tokenizer, encode, decode };
+  const { encode, moments } = tokenizer;
+  return {
+    ...tokenizer,
+    encode: (images) => encodeBy(encode, latent, images),
+    ...(moments && { moments: (images) => encodeBy(moments, 2 * latent, images) }),
+    decode,
+  };
 }
 
 interface Window {

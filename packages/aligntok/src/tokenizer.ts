@@ -9,14 +9,20 @@ import {
   pixelSize,
   type Random,
   rows,
-  type Tokenizer,
   zeros,
 } from "@aligntok/core";
 import { resamplePositions, type ViTConfig, vitShapes } from "@aligntok/encoders";
 import type { TensorParameters } from "@aligntok/nn";
 import { selectParameters } from "@aligntok/train";
-import { reshape, type Tensor } from "@tensorflow/tfjs-core";
-import { type AdapterForm, adapterShapes, applyAdapter, initAdapter } from "./adapter.ts";
+import { concat, reshape, type Tensor } from "@tensorflow/tfjs-core";
+import {
+  type AdapterConfig,
+  type AdapterForm,
+  adapterShapes,
+  applyAdapter,
+  applyVariationalAdapter,
+  initAdapter,
+} from "./adapter.ts";
 import {
   applyDecoder,
   type DecoderConfig,
@@ -26,7 +32,7 @@ import {
 } from "./decoder.ts";
 import { applyEncoder, tokenGrid, withoutPrefix, withPrefix } from "./encoder.ts";
 import { checkImages, toPlanes } from "./images.ts";
-import { createNetworkTokenizer } from "./network-tokenizer.ts";
+import { createNetworkTokenizer, type DistributionTokenizer } from "./network-tokenizer.ts";
 import { createRowFunction, type RowFunctionOptions } from "./row-function.ts";
 import { adapterOf, type TokenizerConfig } from "./tokenizer-config.ts";
 
@@ -100,7 +106,7 @@ export function initTokenizer(
 export type TokenizerOptions = RowFunctionOptions;
 
 /** A `Tokenizer` of core that also gives the encoder's features and takes its weights out. */
-export interface AlignedTokenizer extends Tokenizer {
+export interface AlignedTokenizer extends DistributionTokenizer {
   readonly config: TokenizerConfig;
   readonly parameters: Parameters;
   /** `(N, H, W, 3)` uint8 to patch tokens `(N, T, W)` float32 of its encoder: what stage `latent` may be given. */
@@ -113,6 +119,8 @@ export function createTokenizer(
   options: TokenizerOptions = {},
 ): AlignedTokenizer {
   const { encoder, decoder } = config;
+  const adapter = adapterOf(config);
+  const { variational = false } = adapter;
   const stride = decoderStride(decoder);
   const encoderWeights = selectParameters(parameters, ["encoder"]);
   // Position embeddings depend on the size of the images.
@@ -140,11 +148,14 @@ export function createTokenizer(
     {
       stride,
       latent: decoder.latent,
-      encoded: decoder.latent,
+      variational,
       encode(params, x) {
         const [n, , height, width] = x.shape as [number, number, number, number];
-        const latents = applyAdapter(adapterOf(config), params, toFeatures(params, x)); // (N, T, d)
-        return reshape(latents, [n, height / stride, width / stride, decoder.latent]);
+        const tokens = toFeatures(params, x);
+        const latents = variational
+          ? distribution(adapter, params, tokens) // (N, T, 2d)
+          : applyAdapter(adapter, params, tokens); // (N, T, d)
+        return reshape(latents, [n, height / stride, width / stride, -1]);
       },
       decode: (params, latents) => applyDecoder(decoder, params, latents),
       encoderWeights: { ...fixedWeights, ...selectParameters(parameters, ["adapter"]) },
@@ -171,4 +182,10 @@ export function createTokenizer(
   }
 
   return { ...tokenizer, config, parameters, features, dispose };
+}
+
+/** Tokens `(N, T, W)` to means and logarithms of variances `(N, T, 2d)`. */
+function distribution(adapter: AdapterConfig, params: TensorParameters, tokens: Tensor): Tensor {
+  const { mean, logVariance } = applyVariationalAdapter(adapter, params, tokens);
+  return concat([mean, logVariance], -1);
 }

@@ -8,7 +8,7 @@ import { AlignTokError, check, sizeOf } from "@aligntok/core";
 import { writeParquetRows } from "./parquet-rows.ts";
 
 export interface ArrayFileContent {
-  /** Shape of the whole array; the rows of its first dimension arrive in batches. */
+  /** Shape of each whole array; the rows of its first dimension arrive in batches. */
   readonly shape: readonly number[];
   /** Names of the rows; kept in the metadata of safetensors, and as the column `key` of Parquet. */
   readonly keys: readonly string[];
@@ -16,6 +16,8 @@ export interface ArrayFileContent {
   readonly labels?: Int32Array | BigInt64Array;
   /** Name of the array in safetensors, and of its column in Parquet. @default "features" */
   readonly name?: string;
+  /** Name of a second array of that shape in safetensors, whose rows come after those of the first. @default none */
+  readonly twin?: string;
 }
 
 export interface ArrayFile {
@@ -73,14 +75,14 @@ export async function createArrayFile(
     async append(values) {
       written += values.length;
       check(
-        written <= sizeOf(content.shape),
-        () => `${path}: expected no more than ${content.shape[0]} rows`,
+        written <= valuesOf(content),
+        () => `${path}: expected no more than ${valuesOf(content)} values, got ${written}`,
       );
       await file.append(bytesOf(values));
     },
     async finish(kept) {
       const part = kept ? selectRows(content, kept) : content;
-      const left = sizeOf(part.shape) - written;
+      const left = valuesOf(part) - written;
       check(left === 0, () => `${path}: expected ${left} more values`);
       if (ending === ".parquet") {
         await file.leave();
@@ -102,6 +104,11 @@ export async function createArrayFile(
   };
 }
 
+/** Values of all arrays. */
+function valuesOf({ shape, twin }: ArrayFileContent): number {
+  return sizeOf(shape) * (twin === undefined ? 1 : 2);
+}
+
 function selectRows(content: ArrayFileContent, kept: readonly number[]): ArrayFileContent {
   const { shape, keys, labels } = content;
   return {
@@ -119,16 +126,20 @@ function selectLabels(labels: Int32Array | BigInt64Array, kept: readonly number[
 }
 
 function safetensorsHeader(content: ArrayFileContent, least: number): Uint8Array {
-  const { shape, keys, labels, name = "features" } = content;
+  const { shape, keys, labels, name = "features", twin } = content;
   const size = sizeOf(shape) * 4;
+  const start = valuesOf(content) * 4;
   const header = {
     __metadata__: { keys: JSON.stringify(keys) },
     [name]: { dtype: "F32", shape, data_offsets: [0, size] },
+    ...(twin !== undefined && {
+      [twin]: { dtype: "F32", shape, data_offsets: [size, 2 * size] },
+    }),
     ...(labels && {
       labels: {
         dtype: labels instanceof Int32Array ? "I32" : "I64",
         shape: [labels.length],
-        data_offsets: [size, size + labels.byteLength],
+        data_offsets: [start, start + labels.byteLength],
       },
     }),
   };

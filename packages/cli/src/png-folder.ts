@@ -10,7 +10,7 @@ export interface PngFolder {
 }
 
 export function createPngFolder(folder: string): PngFolder {
-  const nameFile = createNames(folder);
+  const nameFile = createNames(folder, ".png");
   return {
     async write(images, keys) {
       const { encodePng } = await import("@aligntok/image");
@@ -25,10 +25,10 @@ export function createPngFolder(folder: string): PngFolder {
 }
 
 /**
- * Where the image called `key` goes: below `folder`, with the ending `.png` in place of its own, or after it where two
+ * Where the image called `key` goes: below `folder`, with another ending in place of its own, or after it where two
  * images differ in nothing else. No key leads out of the folder, whatever an archive calls its members.
  */
-export function createNames(folder: string): (key: string) => string {
+export function createNames(folder: string, ending: string): (key: string) => string {
   const used = new Set<string>();
   return (key) => {
     const parts = key.split(/[\\/]/).filter((part) => !["", ".", ".."].includes(part));
@@ -37,6 +37,6 @@ export function createNames(folder: string): (key: string) => string {
     let name = used.has(short) ? full : short;
     for (let n = 2; used.has(name); n++) name = `${full}-${n}`;
     used.add(name);
-    return join(folder, `${name}.png`);
+    return join(folder, `${name}${ending}`);
   };
 }

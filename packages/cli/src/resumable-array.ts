@@ -15,9 +15,9 @@ interface PartState {
   /** Of everything that decides the values of the file. */
   readonly identity: string;
   readonly shape: readonly number[];
-  /** Places in the source of the rows that are in the part file, in order. */
+  /** Places of the rows that are in the part file, in order (see `RowStream`). */
   readonly kept: readonly number[];
-  /** Images of the source that were used or left out. */
+  /** Places that were used or left out. */
   readonly next: number;
   /** Images left out, by cause. */
   readonly skipped: Readonly<Record<string, number>>;
@@ -54,9 +54,9 @@ async function discardPart(path: string): Promise<void> {
   await rm(`${path}.part`, { force: true });
 }
 
-/** Rows on their way into a file. */
+/** Rows on their way into a file: place i is that of image i of the dataset, and N + i that of its row in a twin array. */
 export interface RowStream {
-  /** `indices`: places in the dataset of the rows, ascending over all batches; places left out have no row. */
+  /** `indices`: places of the rows, ascending over all batches; places left out have no row. */
   readonly batches: AsyncIterable<{
     readonly indices: readonly number[];
     readonly rows: NdArray<"float32">;
@@ -74,6 +74,8 @@ export interface ResumableArrayOptions {
   readonly task: string;
   /** Name of the array in safetensors. @default "features" */
   readonly name?: string;
+  /** Name of a second array, with another row for each image. @default none */
+  readonly twin?: string;
   /** Class of each image, in the dtype that the file is to have. @default none */
   readonly labels?: Int32Array | BigInt64Array;
   /** Begins anew, whatever an interrupted run has left. @default false */
@@ -90,7 +92,7 @@ export interface WrittenArray {
 /**
  * Writes a row for each image of a dataset, batch by batch, and goes on where an interrupted run of equal `identity` was.
  *
- * @param stream rows of the images from place `start` on
+ * @param stream rows from place `start` on
  * @throws AlignTokError `bad-input` where no image could be used, and what the stream throws; what was done stays then
  */
 export async function writeResumableArray(
@@ -98,14 +100,19 @@ export async function writeResumableArray(
   stream: (start: number) => RowStream,
   options: ResumableArrayOptions & { readonly session: Session },
 ): Promise<WrittenArray> {
-  const { identity, dataset, task, name, labels, restart, session } = options;
+  const { identity, dataset, task, name, twin, labels, restart, session } = options;
   const { keys, length } = dataset;
+  const total = twin === undefined ? length : 2 * length;
   if (restart) await discardPart(path);
   const part = await readPart(path, identity);
-  if (part) session.log.info(`going on after ${part.next} of ${length} images`);
+  if (part) session.log.info(`going on after ${part.next} of ${total} images`);
   const { batches, skipped } = stream(part?.next ?? 0);
   const open = (shape: readonly number[], done = 0) =>
-    createArrayFile(path, { shape, keys, ...(name && { name }), ...(labels && { labels }) }, done);
+    createArrayFile(
+      path,
+      { shape, keys, ...(name && { name }), ...(twin && { twin }), ...(labels && { labels }) },
+      done,
+    );
 
   const kept = [...(part?.kept ?? [])];
   let shape: readonly number[] = part?.shape ?? [];
@@ -122,7 +129,7 @@ export async function writeResumableArray(
       await file.append(rows.data);
       kept.push(...indices);
       next = indices.at(-1)! + 1;
-      session.onProgress({ task, done: next, total: length });
+      session.onProgress({ task, done: next, total });
       if (performance.now() - saved < saveEvery) continue;
       await save();
       saved = performance.now();
@@ -132,12 +139,23 @@ export async function writeResumableArray(
       () =>
         `${task}: expected an image that can be used, got none of ${length} (left out: ${JSON.stringify(countSkipped())})`,
     );
-    await file.finish(kept);
+    await file.finish(firstRows(kept, total / length, length));
     await discardPart(path);
   } finally {
     if (kept.length > 0 && file && (await file.leave())) await save();
   }
-  return { shape: [kept.length, ...shape.slice(1)], skipped: countSkipped() };
+  return { shape: [(kept.length * length) / total, ...shape.slice(1)], skipped: countSkipped() };
+}
+
+/** Places of the first array's rows. @throws AlignTokError `bad-input` where its twin has rows of other images */
+function firstRows(kept: readonly number[], arrays: number, length: number): readonly number[] {
+  const first = kept.filter((place) => place < length);
+  const other = kept.slice(first.length).findIndex((place, i) => place - length !== first[i]);
+  check(
+    other < 0 && kept.length === arrays * first.length,
+    "images: expected the same ones to be readable in both passes, got others. add --restart to begin anew",
+  );
+  return first;
 }
 
 function addCounts(

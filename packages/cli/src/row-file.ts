@@ -26,19 +26,31 @@ export interface RowFile {
   readonly keys?: readonly string[];
   /** Class index of each image, where the file has them. */
   readonly labels?: Int32Array;
+  /** Pixels of the image of the only row, of which its latents may cover more (see `padImages`). */
+  readonly imageSize?: readonly [height: number, width: number];
   /** All rows in order, at most `size` at a time. */
   batches(size: number): AsyncGenerator<NdArray<"float32">>;
 }
 
 /**
- * Opens a file, or all `*.safetensors` shards of a folder in the order of their names. Its array is called `latents`
- * (channels first) or `features`, or is the only one beside `labels`.
+ * Opens a file, or all `*.safetensors` of a folder and those below it in the order of their names. Their array is called
+ * `latents` (channels first) or `features`, or is the only one beside `labels`.
  *
- * @throws AlignTokError `not-found`, `io`, `bad-format`, `unsupported`; `bad-input` for a file of another kind, or shards that
- *   do not fit one another
+ * @throws AlignTokError `not-found`, `io`, `bad-format`, `unsupported`; `bad-input` for a file of another kind
+ */
+export async function openRowFiles(path: string): Promise<readonly RowFile[]> {
+  const files: RowFile[] = [];
+  for (const part of await partsOf(path)) files.push(await openPart(part));
+  return files;
+}
+
+/**
+ * Opens the same as one, since its rows have one shape.
+ *
+ * @throws AlignTokError as `openRowFiles`; `bad-input` for shards that do not fit one another
  */
 export async function openRowFile(path: string): Promise<RowFile> {
-  const parts = await Promise.all((await partsOf(path)).map(openPart));
+  const parts = await openRowFiles(path);
   const [first] = parts as [RowFile, ...RowFile[]];
   for (const part of parts) {
     if (part.shape.slice(1).join() === first.shape.slice(1).join()) continue;
@@ -64,7 +76,8 @@ export async function openRowFile(path: string): Promise<RowFile> {
 async function partsOf(path: string): Promise<readonly string[]> {
   const found = await stat(path).catch(() => undefined);
   if (!found?.isDirectory()) return [path];
-  const names = (await readdir(path)).filter((name) => name.endsWith(".safetensors")).sort();
+  const entries = await readdir(path, { recursive: true });
+  const names = entries.filter((name) => name.endsWith(".safetensors")).sort();
   if (names.length > 0) return names.map((name) => join(path, name));
   throw new AlignTokError("not-found", `${path}: expected *.safetensors shards in it, got none`);
 }
@@ -94,11 +107,13 @@ async function openPart(path: string): Promise<RowFile> {
   const [count = 0, ...row] = array.shape;
   const planes = rank === 4;
   const [d = 0, h = 0, w = 0] = row;
-  const keys = keysOf(metadata.keys);
+  const keys = listOf(metadata.keys, isText);
+  const imageSize = count === 1 ? listOf(metadata.image_size, isSide) : undefined;
   return {
     path,
     shape: planes ? [count, h, w, d] : array.shape,
     ...(keys?.length === count && { keys }),
+    ...(imageSize?.length === 2 && { imageSize: imageSize as [number, number] }),
     ...(labels?.shape.join() === `${count}` && { labels: Int32Array.from(toFloat32(labels).data) }),
     async *batches(size) {
       const { permuteLatents } = await import("@aligntok/diffusion");
@@ -109,18 +124,22 @@ async function openPart(path: string): Promise<RowFile> {
   };
 }
 
-/** The list that `encode` and `features` leave in the metadata; other writers may keep something else there. */
-function keysOf(text: string | undefined): readonly string[] | undefined {
+/** A list that `encode` and `features` leave in the metadata; other writers may keep something else there. */
+function listOf<T>(
+  text: string | undefined,
+  isItem: (value: unknown) => value is T,
+): readonly T[] | undefined {
   if (text === undefined) return undefined;
   try {
     const value: unknown = JSON.parse(text);
-    return Array.isArray(value) && value.every((key) => typeof key === "string")
-      ? value
-      : undefined;
+    return Array.isArray(value) && value.every(isItem) ? value : undefined;
   } catch {
     return undefined;
   }
 }
+
+const isText = (value: unknown): value is string => typeof value === "string";
+const isSide = (value: unknown): value is number => Number.isInteger(value) && Number(value) > 0;
 
 /** Rows of an array that lies in a file as it lies in memory are read as they are asked for. */
 async function* readRows(array: NdArray<DType>, size: number): AsyncGenerator<NdArray<"float32">> {

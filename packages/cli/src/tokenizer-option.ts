@@ -1,7 +1,7 @@
 /** The option `--tokenizer`, the same for every command. */
 import type { OpenedTokenizer } from "@aligntok/aligntok";
 import { listSome } from "@aligntok/core";
-import { Option } from "commander";
+import { type Command, Option } from "commander";
 import { engineOptions } from "./engine-options.ts";
 import { type Session, wholeNumber } from "./session.ts";
 
@@ -12,22 +12,30 @@ export function tokenizerOption(): Option {
   ).makeOptionMandatory();
 }
 
-/** For commands whose images may be too large for memory. */
-export function tileOption(): Option {
-  return new Option(
-    "--tile <pixels>",
-    "cut larger images into overlapping tiles of that side, mixed where they meet (default: never)",
-  ).argParser(wholeNumber(1));
+/** Largest side of an image that goes through a network at once, unless `--tile` says otherwise. */
+const mostAtOnce = 1024;
+
+/** For commands whose images may be too large for a network. */
+export function addTokenizerOptions(command: Command): Command {
+  return command
+    .addOption(tokenizerOption())
+    .addOption(
+      new Option(
+        "--tile <pixels>",
+        `cut larger images into overlapping tiles of that side, mixed where they meet; 0: never (default: ${mostAtOnce})`,
+      ).argParser(wholeNumber(0)),
+    );
 }
 
 export interface TokenizerChoice {
   readonly tokenizer: string;
+  /** Side of a tile in pixels; 0: none. @default 1024, or the multiple of the stride below */
   readonly tile?: number;
   /** Images at a time. */
   readonly batch: number;
 }
 
-/** Opens it, and says which tensors of the file are no part of it. */
+/** Opens it in tiles, and says which tensors of the file are no part of it. */
 export async function openTokenizerOption(
   { tokenizer: path, tile, batch }: TokenizerChoice,
   session: Session,
@@ -40,7 +48,7 @@ export async function openTokenizerOption(
       `${model}: left out ${ignored.length} tensors of the file (${listSome(ignored, 3)})`,
     );
   }
-  return tile === undefined
-    ? tokenizer
-    : { ...tokenizer, ...createTiledTokenizer(tokenizer, { tile }) };
+  if (tile === 0) return tokenizer;
+  const side = tile ?? mostAtOnce - (mostAtOnce % tokenizer.stride);
+  return { ...tokenizer, ...createTiledTokenizer(tokenizer, { tile: side }) };
 }

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createTiledTokenizer } from "@aligntok/aligntok";
@@ -8,7 +8,7 @@ import {
   initAutoencoder,
   saveAutoencoder,
 } from "@aligntok/aligntok/vae";
-import { writeSafetensors } from "@aligntok/checkpoint";
+import { readSafetensors, writeSafetensors } from "@aligntok/checkpoint";
 import {
   createRandom,
   type Images,
@@ -77,6 +77,15 @@ test.skipIf(!hasData)("reconstruct with TAEF2 has the PSNR of an independent run
   expect(Math.abs(report.psnr - kodim20)).toBeLessThan(0.05);
 });
 
+test.skipIf(!hasData)("reconstruct takes a photograph in its own size", async () => {
+  const { stdout } = await aligntok([
+    ...["reconstruct", "--tokenizer", taef2!, "--images", photograph!, "--size", "own"],
+    ...["--out", join(folder, "kodak"), "--metrics", "--json"],
+  ]);
+  // of all 768 x 512 pixels, by the PyTorch modules of tools/golden/aligntok-vae.py
+  expect(Math.abs(JSON.parse(stdout).psnr - 31.9575)).toBeLessThan(0.01);
+});
+
 test("reconstruct takes a Lightning checkpoint and says what it leaves out; tiles on demand", async () => {
   const checkpoint: Record<string, NdArray> = Object.fromEntries(
     Object.entries(parameters).map(([name, array]) => [`state_dict.${name}`, array]),
@@ -118,6 +127,50 @@ test("reconstruct takes a Lightning checkpoint and says what it leaves out; tile
   expect((await reconstruct("--tile", "8")).status).toBe(0);
   expect(largestDifference(await read(), wantedInTiles)).toBeLessThanOrEqual(1);
   expect(largestDifference(wantedInTiles, wanted)).toBeGreaterThan(1);
+});
+
+test("encode --sample draws from each image's distribution, whatever the batches", async () => {
+  const model = join(folder, "distribution");
+  await saveAutoencoder(model, { config, parameters });
+  const photos = join(folder, "photos");
+  await mkdir(photos);
+  const random = createRandom(1, "photos");
+  for (const name of ["a", "b", "c"]) {
+    const data = Uint8Array.from({ length: size * size * 3 }, () => random.integer(256));
+    await writeFile(
+      join(photos, `${name}.png`),
+      await encodePng(ndarray(data, [size, size, 3], "uint8")),
+    );
+  }
+  const out = join(folder, "drawn.safetensors");
+  const encode = async (...options: string[]) => {
+    const { status, stderr } = await aligntok([
+      ...["encode", "--tokenizer", model, "--images", photos, "--size", String(size)],
+      ...["--out", out, ...options],
+    ]);
+    expect({ status, stderr }).toMatchObject({ status: 0 });
+    return (await readSafetensors(out)).tensors.latents!.data as Float32Array;
+  };
+  const drawn = await encode("--sample", "--seed", "4", "--batch", "1");
+  const again = await encode("--sample", "--seed", "4", "--batch", "2");
+  expect(Math.max(...drawn.map((x, i) => Math.abs(x - again[i]!)))).toBeLessThan(1e-4);
+  const tokenizer = createAutoencoder({ config, parameters });
+  const images = await Promise.all(
+    ["a", "b", "c"].map((name) => readImage(join(photos, `${name}.png`))),
+  );
+  const moments = await tokenizer.moments!(stackImages(images));
+  tokenizer.dispose();
+  const mean = await encode();
+  // (x - mean) / std is standard normal
+  const scores = drawn.map((x, i) => {
+    const [row, rest] = [Math.floor(i / 256), i % 256];
+    const [channel, position] = [Math.floor(rest / 64), rest % 64];
+    const logVariance = moments.data[(row * 64 + position) * 8 + 4 + channel]!;
+    return (x - mean[i]!) / Math.exp(logVariance / 2);
+  });
+  const power = scores.reduce((sum, score) => sum + score ** 2, 0) / scores.length;
+  expect(power).toBeGreaterThan(0.8);
+  expect(power).toBeLessThan(1.2);
 });
 
 test("sample decodes by the scale and shift of the autoencoder", async () => {

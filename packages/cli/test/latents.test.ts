@@ -125,6 +125,70 @@ test("an interrupted encode goes on where it was, and images that cannot be read
   expect(largestDifference(kept.latents.data, expected)).toBeLessThan(1e-5);
 });
 
+test("--flip adds the latents of the mirror images", async () => {
+  const out = join(folder, "flipped.safetensors");
+  const { status, stdout, stderr } = await encode(out, "--flip");
+  expect({ status, stderr }).toMatchObject({ status: 0 });
+  expect(JSON.parse(stdout)).toMatchObject({ shape: [5, 4, 2, 2], flip: true });
+  const { latents, flipped, labels } = await readLatents(out);
+  const mirrored = images.data.slice();
+  for (const [i, value] of images.data.entries()) {
+    const x = Math.floor(i / 3) % size;
+    mirrored[i + 3 * (size - 1 - 2 * x)] = value;
+  }
+  const wanted = await tokenizer.encode(ndarray(mirrored, images.shape, "uint8"));
+  expect(largestDifference(flipped!.data, wanted.data)).toBeLessThan(1e-5);
+  const plain = await tokenizer.encode(images);
+  expect(largestDifference(latents.data, plain.data)).toBeLessThan(1e-5);
+  expect([...labels]).toEqual([0, 0, 1, 1, 1]);
+});
+
+test("images of their own sizes are encoded to a file each and decoded to what they were", async () => {
+  const photos = join(folder, "sizes");
+  await mkdir(photos);
+  const random = createRandom(3, "sizes");
+  const photo = (height: number, width: number) =>
+    ndarray(
+      Uint8Array.from({ length: height * width * 3 }, () => random.integer(256)),
+      [height, width, 3],
+      "uint8",
+    );
+  const wide = photo(16, 43);
+  await writeFile(join(photos, "wide.png"), await encodePng(wide));
+  await writeFile(join(photos, "tall.png"), await encodePng(photo(64, 16)));
+  const out = join(folder, "own");
+  const encodeOwn = () =>
+    aligntok([
+      ...["encode", "--tokenizer", join(folder, "tokenizer"), "--images", photos],
+      ...["--out", out, "--size", "own", "--max-size", "48", "--json"],
+    ]);
+  const { status, stdout, stderr } = await encodeOwn();
+  expect({ status, stderr }).toMatchObject({ status: 0 });
+  expect(JSON.parse(stdout)).toMatchObject({ images: 2, kept: 0, size: "own" });
+  const { tensors, metadata } = await readSafetensors(join(out, "wide.safetensors"));
+  expect(JSON.parse(metadata.image_size!)).toEqual([16, 43]);
+  const padded = Uint8Array.from({ length: 16 * 48 * 3 }, (_, i) => {
+    const [c, x, y] = [i % 3, Math.floor(i / 3) % 48, Math.floor(i / 144)];
+    return wide.data[(y * 43 + Math.min(x, 42)) * 3 + c]!;
+  });
+  const wanted = permuteLatents(
+    await tokenizer.encode(ndarray(padded, [1, 16, 48, 3], "uint8")),
+    "nchw",
+  );
+  expect(tensors.latents!.shape).toEqual(wanted.shape);
+  expect(largestDifference(tensors.latents!.data as Float32Array, wanted.data)).toBeLessThan(1e-5);
+  expect(JSON.parse((await encodeOwn()).stdout)).toMatchObject({ images: 2, kept: 2 });
+
+  const decoded = join(folder, "own-decoded");
+  const back = await aligntok([
+    ...["decode", "--tokenizer", join(folder, "tokenizer"), "--latents", out],
+    ...["--out", decoded, "--json"],
+  ]);
+  expect(back).toMatchObject({ status: 0 });
+  expect((await readImage(join(decoded, "wide.png"))).shape).toEqual([16, 43, 3]);
+  expect((await readImage(join(decoded, "tall.png"))).shape).toEqual([48, 12, 3]);
+});
+
 function largestDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {
   expect(a.length).toBe(b.length);
   let most = 0;

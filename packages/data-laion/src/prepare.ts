@@ -5,6 +5,7 @@ import {
   decodeImage,
   type Image,
   type ImageSize,
+  mirrorImage,
   transformImage,
 } from "@aligntok/image";
 import type { ImageRecord } from "./dataset.ts";
@@ -30,7 +31,7 @@ export async function prepareImage(
   const [across, down, mirror] = [random.uniform(), random.uniform(), random.uniform()];
   const decoded = await decodeImage(record.bytes, { name: record.name });
   const cropped = size === undefined ? decoded : toSize(decoded, { size, crop, across, down });
-  const image = flip && mirror < 0.5 ? mirrored(cropped) : cropped;
+  const image = flip && mirror < 0.5 ? mirrorImage(cropped) : cropped;
   return ndarray(image.data, [1, ...image.shape], "uint8");
 }
 
@@ -72,18 +73,6 @@ function part(
   for (let y = 0; y < height; y++) {
     const start = ((top + y) * columns + left) * 3;
     data.set(image.data.subarray(start, start + width * 3), y * width * 3);
-  }
-  return ndarray(data, [height, width, 3], "uint8");
-}
-
-function mirrored(image: Image): Image {
-  const [height = 0, width = 0] = image.shape;
-  const data = new Uint8Array(image.data.length);
-  for (let y = 0; y < height; y++) {
-    for (let x = 0; x < width; x++) {
-      const from = (y * width + width - 1 - x) * 3;
-      data.set(image.data.subarray(from, from + 3), (y * width + x) * 3);
-    }
   }
   return ndarray(data, [height, width, 3], "uint8");
 }

@@ -16,6 +16,7 @@ export {
 export { encodeJpeg, encodePng, type JpegOptions } from "./encode.ts";
 export type { ResizeFilter } from "./filters.ts";
 export type { Image, PixelType } from "./image.ts";
+export { mirrorImage } from "./mirror.ts";
 export { type Box, type ResizeOptions, resize } from "./resize.ts";
 export {
   type ImageSize,

@@ -1,16 +1,12 @@
 /** An autoencoder that runs: images to latents and back, compiled for each size that arrives. */
-import {
-  type Images,
-  type LatentStats,
-  type NdArray,
-  type Parameters,
-  type Random,
-  type Tokenizer,
-  zeros,
-} from "@aligntok/core";
+import type { Images, LatentStats, NdArray, Parameters, Random } from "@aligntok/core";
 import { selectParameters } from "@aligntok/train";
 import { concat, transpose } from "@tensorflow/tfjs-core";
-import { createNetworkTokenizer } from "../network-tokenizer.ts";
+import {
+  createNetworkTokenizer,
+  type DistributionTokenizer,
+  drawLatents,
+} from "../network-tokenizer.ts";
 import type { RowFunctionOptions } from "../row-function.ts";
 import {
   type AutoencoderConfig,
@@ -33,7 +29,7 @@ export interface EncodeOptions {
 }
 
 /** A `Tokenizer` of core whose latents are those of the file: `stats` holds the shift and scale that diffusion expects. */
-export interface Autoencoder extends Tokenizer {
+export interface Autoencoder extends DistributionTokenizer {
   readonly config: AutoencoderConfig;
   readonly parameters: Parameters;
   encode(images: Images, options?: EncodeOptions): Promise<NdArray<"float32">>;
@@ -49,7 +45,7 @@ export function createAutoencoder(
     {
       stride: autoencoderStride(config),
       latent,
-      encoded: 2 * latent,
+      variational: true,
       encode(params, images) {
         const { mean, logVariance } = encodePosterior(config, params, images);
         return transpose(concat([mean, logVariance], 1), [0, 2, 3, 1]); // (N, h, w, 2d)
@@ -72,27 +68,9 @@ export function createAutoencoder(
     config,
     parameters,
     async encode(images, { sample } = {}) {
-      return latentsOf(await tokenizer.encode(images), latent, sample);
+      return drawLatents(await tokenizer.moments!(images), sample);
     },
   };
-}
-
-/** `(N, h, w, 2d)` means and logarithms of variances to `(N, h, w, d)` latents. */
-function latentsOf(
-  { data, shape }: NdArray<"float32">,
-  latent: number,
-  random: Random | undefined,
-): NdArray<"float32"> {
-  const latents = zeros([...shape.slice(0, -1), latent]);
-  for (let to = 0, from = 0; to < latents.data.length; from += 2 * latent) {
-    for (let c = 0; c < latent; c++, to++) {
-      const mean = data[from + c]!;
-      latents.data[to] = random
-        ? mean + Math.exp(data[from + latent + c]! / 2) * random.normal()
-        : mean;
-    }
-  }
-  return latents;
 }
 
 function statsOf({ latent, scale, shift = 0 }: AutoencoderConfig): LatentStats | undefined {

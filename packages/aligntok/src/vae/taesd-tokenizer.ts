@@ -29,7 +29,7 @@ export function createTinyAutoencoder(
     {
       stride: tinyStride,
       latent: config.latent,
-      encoded: config.latent,
+      variational: false,
       encode: (params, images) => transpose(applyTinyEncoder(config, params, images), [0, 2, 3, 1]),
       decode: (params, latents) => applyTinyDecoder(config, params, latents),
       encoderWeights: selectParameters(parameters, ["encoder"]),

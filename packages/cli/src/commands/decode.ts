@@ -1,29 +1,30 @@
-import { check } from "@aligntok/core";
+import { check, type Images } from "@aligntok/core";
 import { Command, Option } from "commander";
+import { cropImages } from "../image-padding.ts";
 import { createPngFolder } from "../png-folder.ts";
-import { openRowFile } from "../row-file.ts";
+import { openRowFiles, type RowFile } from "../row-file.ts";
 import { defineAction, type Session, wholeNumber } from "../session.ts";
-import { openTokenizerOption, tileOption, tokenizerOption } from "../tokenizer-option.ts";
+import {
+  addTokenizerOptions,
+  openTokenizerOption,
+  type TokenizerChoice,
+} from "../tokenizer-option.ts";
 
-interface DecodeOptions {
-  readonly tokenizer: string;
-  readonly tile?: number;
+interface DecodeOptions extends TokenizerChoice {
   readonly latents: string;
-  readonly batch: number;
   readonly out: string;
 }
 
 export function decodeCommand(): Command {
   const command = new Command("decode")
     .summary("latents of a tokenizer back to images")
-    .description("Decodes latents with a tokenizer and writes PNG files.")
-    .addOption(tokenizerOption())
+    .description("Decodes latents with a tokenizer and writes PNG files.");
+  addTokenizerOptions(command)
     .requiredOption(
       "--latents <path>",
-      "F.safetensors of encode, or a folder of LightningDiT's shards; not normalised",
+      "file or folder of encode, or a folder of LightningDiT's shards; not normalised",
     )
     .requiredOption("--out <folder>", "where the PNG files go, under the names of the images")
-    .addOption(tileOption())
     .addOption(new Option("--batch <n>", "images at a time").argParser(wholeNumber(1)).default(8))
     .addHelpText(
       "after",
@@ -39,33 +40,51 @@ Examples:
 
 async function decode(options: DecodeOptions, session: Session): Promise<void> {
   const { signal, onProgress, answer } = session;
-  const latents = await openRowFile(options.latents);
-  const [total = 0] = latents.shape;
-  check(
-    latents.shape.length === 4,
-    () =>
-      `${latents.path}: expected latents [N,d,h,w], got rows of shape [${latents.shape.slice(1)}]. make them with aligntok encode`,
-  );
+  const files = await openRowFiles(options.latents);
+  for (const file of files) checkLatents(file);
+  const total = files.reduce((sum, { shape }) => sum + shape[0]!, 0);
   const tokenizer = await openTokenizerOption(options, session);
   const folder = createPngFolder(options.out);
+  const sizes = new Set<string>();
   let done = 0;
-  let size: readonly number[] = [];
   try {
-    for await (const batch of latents.batches(options.batch)) {
-      signal.throwIfAborted();
-      const images = await tokenizer.decode(batch);
-      const count = images.shape[0]!;
-      size = images.shape.slice(1, 3);
-      const numbers = Array.from({ length: count }, (_, i) => String(done + i).padStart(6, "0"));
-      await folder.write(images, latents.keys?.slice(done, done + count) ?? numbers);
-      done += count;
-      onProgress({ task: "decoding", done, total });
+    for (const file of files) {
+      let row = 0;
+      for await (const batch of file.batches(options.batch)) {
+        signal.throwIfAborted();
+        const images = cropToImage(await tokenizer.decode(batch), file);
+        const [count = 0, height, width] = images.shape;
+        sizes.add(`${width} x ${height}`);
+        const numbers = Array.from({ length: count }, (_, i) => String(done + i).padStart(6, "0"));
+        await folder.write(images, file.keys?.slice(row, row + count) ?? numbers);
+        row += count;
+        done += count;
+        onProgress({ task: "decoding", done, total });
+      }
     }
   } finally {
     tokenizer.dispose();
   }
-  const [height, width] = size;
-  answer(`${options.out}: ${done} images of ${width} x ${height} px`, {
-    ...{ out: options.out, images: done, height, width },
+  const [size = "", ...others] = sizes;
+  const [width, height] = size.split(" x ").map(Number);
+  const isOne = others.length === 0;
+  answer(`${options.out}: ${done} images of ${isOne ? `${size} px` : "their own size"}`, {
+    ...{ out: options.out, images: done },
+    ...(isOne && { height, width }),
   });
+}
+
+function checkLatents({ path, shape }: RowFile): void {
+  check(
+    shape.length === 4,
+    () =>
+      `${path}: expected latents [N,d,h,w], got rows of shape [${shape.slice(1)}]. make them with aligntok encode`,
+  );
+}
+
+/** Without what the image was padded with before it was encoded. */
+function cropToImage(images: Images, { imageSize }: RowFile): Images {
+  const [, h = 0, w = 0] = images.shape;
+  const [height = h, width = w] = imageSize ?? [];
+  return cropImages(images, Math.min(h, height), Math.min(w, width));
 }

@@ -1,68 +1,66 @@
 import { resolve } from "node:path";
-import { AlignTokError, heightAndWidth } from "@aligntok/core";
-import type { CountingImageSource, ImageDataset } from "@aligntok/data-laion";
-import { Command, Option } from "commander";
+import type { OpenedTokenizer } from "@aligntok/aligntok";
+import {
+  AlignTokError,
+  check,
+  concatRows,
+  createRandom,
+  type Images,
+  type NdArray,
+  reshape,
+  rows,
+} from "@aligntok/core";
+import { Command } from "commander";
+import { padImages } from "../image-padding.ts";
+import { createLatentFolder } from "../latent-folder.ts";
 import { identityOf, type RowStream, writeResumableArray } from "../resumable-array.ts";
-import { defineAction, type Session, wholeNumber } from "../session.ts";
-import { openTokenizerOption, tileOption, tokenizerOption } from "../tokenizer-option.ts";
+import { defineAction, type Session } from "../session.ts";
+import {
+  addImagesOptions,
+  describeSize,
+  type ImagesChoice,
+  openTokenizerImages,
+  type TokenizerBatch,
+  type TokenizerImages,
+} from "../tokenizer-images.ts";
+import {
+  addTokenizerOptions,
+  openTokenizerOption,
+  type TokenizerChoice,
+} from "../tokenizer-option.ts";
 
-interface EncodeOptions {
-  readonly tokenizer: string;
-  readonly tile?: number;
-  readonly images: readonly string[];
-  readonly size?: number;
-  readonly crop: "center" | "adm";
-  readonly onError: "raise" | "skip";
+interface EncodeOptions extends TokenizerChoice, ImagesChoice {
+  readonly flip?: true;
+  readonly sample?: true;
   readonly restart?: true;
-  readonly batch: number;
   readonly out: string;
 }
 
 export function encodeCommand(): Command {
   const command = new Command("encode")
     .summary("images to the latents of a tokenizer")
-    .description("Encodes images with a tokenizer and writes their latents to a file.")
-    .addOption(tokenizerOption())
-    .requiredOption(
-      "--images <paths...>",
-      "folder (sub-folders are classes), glob, tar shards, zip, Parquet, files",
-    )
-    .requiredOption("--out <file>", "F.safetensors")
-    .addOption(
-      new Option(
-        "--size <pixels>",
-        "side of the square images (default: the size it was trained on, or 256)",
-      ).argParser(wholeNumber(1)),
-    )
-    .addOption(
-      new Option(
-        "--crop <how>",
-        "center: short side resized, bicubic as Pillow does it; adm: halved by box filter first, as for ImageNet's latents",
-      )
-        .choices(["center", "adm"])
-        .default("center"),
-    )
-    .addOption(
-      new Option(
-        "--on-error <what>",
-        "of images that cannot be read: raise, or skip and count them",
-      )
-        .choices(["raise", "skip"])
-        .default("raise"),
+    .description("Encodes images with a tokenizer and writes their latents to a file.");
+  addImagesOptions(addTokenizerOptions(command))
+    .requiredOption("--out <path>", "F.safetensors; with --size own a folder, one file an image")
+    .option("--flip", "also the latents of the images mirrored left to right: latents_flip")
+    .option(
+      "--sample",
+      "draw latents from their distribution, by --seed, where the tokenizer has one (default: its mean)",
     )
     .option("--restart", "begin anew what an interrupted run has left to go on with")
-    .addOption(tileOption())
-    .addOption(new Option("--batch <n>", "images at a time").argParser(wholeNumber(1)).default(8))
     .addHelpText(
       "after",
       `
 The file holds latents [N, d, h, w] float32, not normalised, and labels [N] int64 where the images have classes, as
-LightningDiT's shards do; the names of the images are in its metadata. Latents are those of the tokenizer's mean.
+LightningDiT's shards do; the names of the images are in its metadata.
 A run that ends early leaves F.part and F.part.json beside the output; the same command goes on from there.
+Images of --size own get a file each under their names, padded at the right and below to a multiple of the tokenizer's
+stride by repeating the last column and row; image_size in the metadata is their height and width before that.
 
 Examples:
   aligntok encode --tokenizer runs/quickstart/tokenizer --images photos --out latents.safetensors
-  aligntok encode --tokenizer T --images 'train-{000..003}.tar' --size 256 --crop adm --out train.safetensors
+  aligntok encode --tokenizer T --images 'train-{000..003}.tar' --size 256 --crop adm --flip --sample --out train.safetensors
+  aligntok encode --tokenizer T --images photos --size own --max-size 2048 --out latents
   aligntok decode --tokenizer T --latents latents.safetensors --out decoded
   aligntok eval latents --latents latents.safetensors --report latents.html`,
     );
@@ -70,75 +68,160 @@ Examples:
 }
 
 async function encode(options: EncodeOptions, session: Session): Promise<void> {
-  const { signal, answer } = session;
-  if (!options.out.endsWith(".safetensors")) {
-    throw new AlignTokError(
-      "unsupported",
-      `--out ${options.out}: expected a name that ends in .safetensors. rename the output`,
-    );
-  }
-  const [{ createImageSource, openImages }, { permuteLatents }] = await Promise.all([
-    import("@aligntok/data-laion"),
-    import("@aligntok/diffusion"),
-  ]);
-  const dataset = await openImages(options.images);
+  checkOut(options);
   const tokenizer = await openTokenizerOption(options, session);
-  const { crop, onError, batch: batchSize } = options;
-  const size = options.size ?? tokenizer.imageSize;
+  try {
+    const encoding = await prepare(tokenizer, options, session);
+    const write = encoding.images.size === "own" ? encodeEach : encodeAll;
+    await write(encoding, options, session);
+  } finally {
+    tokenizer.dispose();
+  }
+}
 
-  const rowsFrom = (position: number): RowStream => {
-    if (position === dataset.length) return nothingLeft;
-    const source = createImageSource(dataset, {
-      ...{ batchSize, size, crop, onError, shuffle: false },
-      state: { epoch: 0, position, seed: 0 },
-    });
-    return { batches: latentsOf(source, position), skipped: source.skipped };
+function checkOut({ out, size }: EncodeOptions): void {
+  const isFile = out.endsWith(".safetensors");
+  if (isFile !== (size === "own")) return;
+  throw new AlignTokError(
+    "unsupported",
+    isFile
+      ? `--out ${out}: expected a folder, since images of their own sizes get a file each. leave the ending out, or give --size in pixels`
+      : `--out ${out}: expected a name that ends in .safetensors. rename the output`,
+  );
+}
+
+/** What both forms of the output are made from. */
+interface Encoding {
+  readonly images: TokenizerImages;
+  /** Latents of a batch or its mirror images, channels first. */
+  encodeBatch(batch: TokenizerBatch, kind: LatentKind): Promise<NdArray<"float32">>;
+  /** Of everything that decides the latents. */
+  readonly identity: string;
+}
+
+/** Names of the arrays. */
+type LatentKind = "latents" | "latents_flip";
+
+async function prepare(
+  tokenizer: OpenedTokenizer,
+  options: EncodeOptions,
+  { seed, engine }: Session,
+): Promise<Encoding> {
+  const { tile, sample, flip } = options;
+  const { stride, model, moments } = tokenizer;
+  check(
+    !sample || moments,
+    () =>
+      `--sample: expected a tokenizer whose latents have a distribution, such as VA-VAE's, got ${model}. leave --sample out`,
+  );
+  const [{ drawLatents }, { permuteLatents }, { mirrorImage }] = await Promise.all([
+    import("@aligntok/aligntok"),
+    import("@aligntok/diffusion"),
+    import("@aligntok/image"),
+  ]);
+  const images = await openTokenizerImages(options, tokenizer.imageSize);
+  const run = [resolve(options.tokenizer), tile, flip, sample && ["sample", seed], engine];
+
+  function mirror(batch: Images): Images {
+    const [n = 0, height = 0, width = 0] = batch.shape;
+    return reshape(mirrorImage(reshape(batch, [n * height, width, 3])), batch.shape);
+  }
+
+  return {
+    images,
+    identity: identityOf([images.dataset.keys, ...run, ...images.recipe]),
+    async encodeBatch({ images: batch, indices }, kind) {
+      const turned = kind === "latents" ? batch : mirror(batch);
+      const fitted = images.size === "own" ? padImages(turned, stride) : turned;
+      if (!sample || !moments) return permuteLatents(await tokenizer.encode(fitted), "nchw");
+      const distributions = await moments(fitted);
+      // each image has a stream of its own, so that neither batches nor interruptions change what is drawn
+      const drawn = indices.map((index, i) =>
+        drawLatents(rows(distributions, i, i + 1), createRandom(seed, kind, index)),
+      );
+      return permuteLatents(concatRows(drawn), "nchw");
+    },
   };
-  async function* latentsOf(source: CountingImageSource, start: number): RowStream["batches"] {
-    let next = start;
-    for await (const { images, keys } of source.batches({ signal })) {
-      const indices = placesOf(keys, dataset, next);
-      next = indices.at(-1)! + 1;
-      yield { indices, rows: permuteLatents(await tokenizer.encode(images), "nchw") };
+}
+
+/** Images of one size into one file. */
+async function encodeAll(
+  { images, encodeBatch, identity }: Encoding,
+  { out, flip, restart, crop }: EncodeOptions,
+  session: Session,
+): Promise<void> {
+  const { dataset, size } = images;
+  const { labels, length } = dataset;
+
+  function streamFrom(start: number): RowStream {
+    const first = images.read(Math.min(start, length), session);
+    return { batches: rowsOf(first.batches, Math.max(0, start - length)), skipped: first.skipped };
+  }
+
+  async function* rowsOf(
+    first: AsyncIterable<TokenizerBatch>,
+    start: number,
+  ): RowStream["batches"] {
+    for await (const batch of first) {
+      yield { indices: batch.indices, rows: await encodeBatch(batch, "latents") };
+    }
+    if (!flip) return;
+    for await (const batch of images.read(start, session).batches) {
+      const indices = batch.indices.map((index) => length + index);
+      yield { indices, rows: await encodeBatch(batch, "latents_flip") };
     }
   }
 
-  const { labels } = dataset;
-  const { shape, skipped } = await writeResumableArray(options.out, rowsFrom, {
-    ...{ dataset, session, task: "encoding", name: "latents" },
-    identity: identityOf([
-      dataset.keys,
-      ...[resolve(options.tokenizer), options.tile, size, crop, session.engine],
-    ]),
+  const { shape, skipped } = await writeResumableArray(out, streamFrom, {
+    ...{ dataset, session, task: "encoding", name: "latents", identity },
+    ...(flip && { twin: "latents_flip" }),
     ...(labels && { labels: BigInt64Array.from(labels, BigInt) }),
-    ...(options.restart && { restart: true }),
-  }).finally(() => tokenizer.dispose());
-  const left = dataset.length - shape[0]!;
-  answer(
+    ...(restart && { restart }),
+  });
+  const left = length - shape[0]!;
+  session.answer(
     [
-      `${options.out}: latents float32 [${shape.join(", ")}] of images of ${heightAndWidth(size).join("x")} px`,
+      `${out}: ${flip ? "latents and latents_flip" : "latents"} float32 [${shape.join(", ")}] of images of ${describeSize(size)}`,
       ...(left ? [`${left} images left out: ${JSON.stringify(skipped)}`] : []),
     ],
     {
-      out: options.out,
-      shape,
-      dtype: "float32",
-      labels: labels !== undefined,
-      size,
-      crop,
-      skipped,
+      ...{ out, shape, dtype: "float32", labels: labels !== undefined, flip: flip ?? false },
+      ...{ size, crop, skipped },
     },
   );
 }
 
-/** What a run that was interrupted between its last image and the end of the file goes on with. */
-const nothingLeft: RowStream = { batches: (async function* () {})(), skipped: () => ({}) };
-
-/** Where the images of a batch stand, which come in the order of the dataset with some left out. */
-function placesOf(keys: readonly string[], dataset: ImageDataset, start: number): number[] {
-  let next = start;
-  return keys.map((key) => {
-    next = dataset.keys.indexOf(key, next) + 1;
-    return next - 1;
-  });
+/** Images of their own sizes into a file each. */
+async function encodeEach(
+  { images, encodeBatch, identity }: Encoding,
+  { out, flip, restart }: EncodeOptions,
+  session: Session,
+): Promise<void> {
+  const { dataset, size } = images;
+  const folder = createLatentFolder(out, dataset, identity);
+  const { batches, skipped } = images.read(0, session);
+  let [count, kept] = [0, 0];
+  for await (const batch of batches) {
+    const [index = 0] = batch.indices;
+    count++;
+    if (!restart && (await folder.has(index))) {
+      kept++;
+      continue;
+    }
+    const arrays = {
+      latents: await encodeBatch(batch, "latents"),
+      ...(flip && { latents_flip: await encodeBatch(batch, "latents_flip") }),
+    };
+    const [, height = 0, width = 0] = batch.images.shape;
+    await folder.write(index, arrays, [height, width]);
+    session.onProgress({ task: "encoding", done: index + 1, total: dataset.length });
+  }
+  const left = dataset.length - count;
+  session.answer(
+    [
+      `${out}: latents of ${count} images of ${describeSize(size)}${kept ? `, ${kept} of them by an earlier run` : ""}`,
+      ...(left ? [`${left} images left out: ${JSON.stringify(skipped())}`] : []),
+    ],
+    { out, images: count, kept, flip: flip ?? false, size, skipped: skipped() },
+  );
 }

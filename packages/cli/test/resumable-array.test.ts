@@ -1,0 +1,57 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { readSafetensors } from "@aligntok/checkpoint";
+import { ndarray } from "@aligntok/core";
+import { createListDataset } from "@aligntok/data-laion";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { type RowStream, writeResumableArray } from "../src/resumable-array.ts";
+
+let folder = "";
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "aligntok-resumable-"));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+const dataset = createListDataset(
+  ["a", "b", "c"].map((key) => ({ key, read: async () => new Uint8Array() })),
+);
+const log = { debug() {}, info() {}, warn() {} };
+const started: number[] = [];
+
+/** Rows `[place, 10 place]` of six places, without those of `without`; fails at place `end`. */
+function streamOf(without: readonly number[], end = 6): (start: number) => RowStream {
+  return (start) => {
+    started.push(start);
+    return { batches: rowsFrom(start, without, end), skipped: () => ({}) };
+  };
+}
+
+async function* rowsFrom(start: number, without: readonly number[], end: number) {
+  for (let place = start; place < 6; place++) {
+    if (place === end) throw new Error("interrupted");
+    if (without.includes(place)) continue;
+    yield { indices: [place], rows: ndarray(Float32Array.of(place, 10 * place), [1, 2]) };
+  }
+}
+
+const write = (name: string, stream: (start: number) => RowStream) =>
+  writeResumableArray(join(folder, name), stream, {
+    ...{ identity: "run", dataset, task: "test", name: "first", twin: "second" },
+    session: { log, onProgress() {} } as never,
+  });
+
+test("a twin array follows the first, and an interruption in it is gone on with", async () => {
+  await expect(write("twin.safetensors", streamOf([1, 4], 5))).rejects.toThrow("interrupted");
+  const { shape } = await write("twin.safetensors", streamOf([1, 4]));
+  expect(started).toEqual([0, 4]);
+  expect(shape).toEqual([2, 2]);
+  const { tensors, metadata } = await readSafetensors(join(folder, "twin.safetensors"));
+  expect(JSON.parse(metadata.keys!)).toEqual(["a", "c"]);
+  expect(tensors.first!.data).toEqual(Float32Array.of(0, 0, 2, 20));
+  expect(tensors.second!.data).toEqual(Float32Array.of(3, 30, 5, 50));
+});
+
+test("images that one pass reads and the other does not are an error", async () => {
+  await expect(write("other.safetensors", streamOf([1]))).rejects.toThrow("both passes");
+});
