@@ -5,10 +5,12 @@
 
 Tiny random models, each with `weights/*` under its upstream's keys, `images`, and what it makes of them: the autoencoder of
 LDM, of FLUX (no convolution beside the latents) and of diffusers (its own keys and order of levels), a tiny
-autoencoder, and the losses of VA-VAE with their gradients. `keys-*.txt` are names and shapes of published
-checkpoints, of modules of their size that hold no data: `name 64x3x3x3` on each line, `-` for scalars.
+autoencoder, the losses of VA-VAE with their gradients, and weights after whole steps of Adam. `keys-*.txt` are names and shapes of published
+checkpoints, of modules of their size that hold no data: `name 64x3x3x3` on each line, `-` for scalars. Those of VA-VAE are
+the ones of upstream's own classes: hustvl/LightningDiT at 2725fed with CompVis/taming-transformers at 3ba01b2 and timm.
 """
 
+import copy
 import sys
 from pathlib import Path
 
@@ -16,6 +18,8 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import nn
+
+from random_streams import normals
 
 out = Path(sys.argv[1])
 out.mkdir(parents=True, exist_ok=True)
@@ -397,3 +401,79 @@ for name, model in tiny.items():
     latents = model.encoder((large + 1) / 2)
     save(name, {**weights_of(model), "images": large, "latents": latents, "image": 2 * model.decoder(latents) - 1})
 losses(ldm, images)
+
+
+class Discriminator(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        plain = lambda i, o, stride, **options: nn.Conv2d(i, o, 4, stride, 1, **options)
+        self.main = nn.Sequential(
+            plain(3, channels, 2), nn.LeakyReLU(0.2),
+            plain(channels, 2 * channels, 2, bias=False), nn.BatchNorm2d(2 * channels), nn.LeakyReLU(0.2),
+            plain(2 * channels, 4 * channels, 1, bias=False), nn.BatchNorm2d(4 * channels), nn.LeakyReLU(0.2),
+            plain(4 * channels, 1, 1),
+        )  # fmt: skip
+
+    def forward(self, x):
+        return self.main(x)
+
+
+def vision_loss(projected, features):
+    """VA-VAE's, with its last margins; both (N, C, h, w)."""
+    z, f = projected.flatten(2), features.flatten(2)
+    similar = lambda x: F.normalize(x, dim=1).transpose(1, 2) @ F.normalize(x, dim=1)
+    return F.relu((similar(z) - similar(f)).abs() - 0.25).mean() + F.relu(0.5 - F.cosine_similarity(f, z)).mean()
+
+
+def train(model, images, judge, perceptual, features=None, projection=None, steps=2, lr=1e-3, kl_weight=0.3):
+    """Whole steps of both networks, with the sums over an image that upstream takes. In place."""
+    name = "autoencoder" if features is None else "va-vae"
+    parameters = dict(model.named_parameters())
+    if projection is not None:
+        parameters["linear_proj.weight"] = projection.weight
+    adam = torch.optim.Adam(parameters.values(), lr=lr, betas=(0.5, 0.9))
+    judge_adam = torch.optim.Adam(judge.parameters(), lr=lr, betas=(0.5, 0.9))
+    for step in range(steps):
+        mean, log_variance = model.encode(images)
+        n, d, h, w = mean.shape
+        rows = [normals(f"0/{name}/noise/{step}/{row}", h * w * d) for row in range(n)]
+        noise = torch.tensor(rows).reshape(n, h, w, d).permute(0, 3, 1, 2)
+        z = mean + torch.exp(0.5 * log_variance) * noise
+        x = model.decode(z)
+        difference = perceptual(x) - perceptual(images)
+        nll = ((x - images).abs() + (difference**2).mean((1, 2, 3), keepdim=True)).sum() / n
+        kl = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).sum() / n
+        passing = copy.deepcopy(judge)  # which keeps the running statistics to the discriminator's own two passes
+        generator = -passing(x).mean()
+        length = lambda loss, at: torch.autograd.grad(loss, at, retain_graph=True)[0].norm()
+        ratio = lambda other, at: length(nll, at) / (length(other, at) + 1e-4)
+        weight = 0.5 * ratio(generator, model.decoder.conv_out.weight).clamp(0, 1e4).detach()
+        loss = nll + kl_weight * kl + weight * generator
+        if features is not None:
+            vision = vision_loss(projection(z), features)
+            loss = loss + 0.1 * ratio(vision, model.encoder.conv_out.weight).clamp(0, 1e8).detach() * vision
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+        real, fake = judge(images), judge(x.detach())
+        judge_loss = 0.5 * (F.relu(1 - real).mean() + F.relu(1 + fake).mean())
+        judge_adam.zero_grad()
+        judge_loss.backward()
+        judge_adam.step()
+    return {**parameters, **{f"discriminator.{k}": v for k, v in judge.state_dict().items() if "num_batches" not in k}}
+
+
+judge, perceptual = Discriminator(4), nn.Conv2d(3, 4, 3, padding=1, bias=False)
+projection = nn.Conv2d(3, 6, 1, bias=False)
+for part in judge.main:
+    if isinstance(part, nn.BatchNorm2d):
+        randomise(part)
+images = (torch.randint(0, 256, (2, 3, 16, 24)).double() / 127.5 - 1).float()
+features = torch.randn(2, 6, 8, 12)
+save("steps", {
+    **{f"discriminator.{k}": v for k, v in judge.state_dict().items() if "num_batches" not in k},
+    "images": images, "features": features.flatten(2).transpose(1, 2),
+    "linear_proj.weight": projection.weight, "perceptual.weight": perceptual.weight,
+})  # fmt: skip
+save("step-plain", train(copy.deepcopy(ldm), images, copy.deepcopy(judge), perceptual))
+save("step-vision", train(copy.deepcopy(ldm), images, copy.deepcopy(judge), perceptual, features, projection))

@@ -52,6 +52,8 @@ export interface LatentModel {
   readonly decoder: DecoderConfig;
   /** Of all weights, trained and frozen; called with tensors that gradients are taken of. */
   encode(params: TensorParameters, inputs: StageInputs): EncodedLatents;
+  /** Largest adaptive weight of the generator's loss. @default 1e4, VQGAN's */
+  generatorLimit?(images: Tensor): number;
 }
 
 export interface EncodedLatents {
@@ -97,8 +99,6 @@ export interface StageInputs {
 
 /** Scalars of one step. */
 export interface StageLosses {
-  /** What the trainable part minimises, with every weight applied. */
-  readonly total: Tensor;
   readonly absolute: Tensor;
   readonly perceptual?: Tensor;
   readonly semantic?: Tensor;
@@ -109,6 +109,8 @@ export interface StageLosses {
   readonly generator?: Tensor;
   /** The factor that the generator's loss had, `discriminatorWeight` included. */
   readonly generatorWeight?: Tensor;
+  /** What the trainable part minimises, with every weight applied. */
+  readonly total: Tensor;
   readonly discriminator?: Tensor;
 }
 
@@ -142,10 +144,11 @@ export function createReconstructionStep(
       return {
         loss: add(sum(mul(image, judged.pull)), terms.loss),
         aux: {
+          // the total comes last: a loss that is not finite is told by the first term that is not
           losses: {
             ...judged.losses,
             ...terms.losses,
-            total: add(judged.losses.total, terms.loss),
+            total: add(judged.total, terms.loss),
           },
           image: stopGradient(image),
         },
@@ -183,8 +186,8 @@ function judgeImage(model: LatentModel, decoded: Decoded) {
   const seen = stopGradient(decoded.image);
   const reconstruction = valueAndGrad((x: Tensor) => reconstructionLoss(config, inputs, x), seen);
   const pull = stopGradient(reconstruction.gradients);
-  const losses: StageLosses = { ...reconstruction.aux, total: reconstruction.value };
-  if (!discriminator) return { pull, reconstruction: pull, losses };
+  const { aux: losses, value: total } = reconstruction;
+  if (!discriminator) return { pull, reconstruction: pull, losses, total };
 
   const generator = valueAndGrad((x: Tensor) => {
     const { logits } = applyDiscriminator(discriminator, inputs.discriminator!, x, {
@@ -193,17 +196,16 @@ function judgeImage(model: LatentModel, decoded: Decoded) {
     return generatorLoss(logits, { kind: adversarialLoss });
   }, seen);
   const atLastWeight = gradientAtLastWeight(model, decoded);
-  const ratio = adaptiveWeight(atLastWeight(pull), atLastWeight(generator.gradients));
+  const limit = model.generatorLimit?.(inputs.images);
+  const ratio = adaptiveWeight(atLastWeight(pull), atLastWeight(generator.gradients), {
+    ...(limit !== undefined && { limit }),
+  });
   const weight = stopGradient(mul(ratio, scalar(discriminatorWeight)));
   return {
     pull: stopGradient(add(pull, mul(generator.gradients, weight))),
     reconstruction: pull,
-    losses: {
-      ...losses,
-      total: add(reconstruction.value, mul(generator.value, weight)),
-      generator: generator.value,
-      generatorWeight: weight,
-    },
+    losses: { ...losses, generator: generator.value, generatorWeight: weight },
+    total: add(total, mul(generator.value, weight)),
   };
 }
 
@@ -252,12 +254,12 @@ function weighTerms(
   const losses: Record<string, Tensor> = {};
   let loss: Tensor = scalar(0);
   for (const [name, term] of Object.entries(given.encoded.terms ?? {})) {
+    losses[name] = term.loss;
     let weight: Tensor = scalar(term.weight);
     if (term.balance) {
       weight = stopGradient(mul(weight, balanceOf(model, name as TermName, given)));
       losses[`${name}Weight`] = weight;
     }
-    losses[name] = term.loss;
     loss = add(loss, mul(term.loss, weight));
   }
   return { loss, losses };

@@ -34,7 +34,12 @@ import {
 import type { DiscriminatorConfig } from "./discriminator.ts";
 import { toPlanes } from "./images.ts";
 import { betas, createJudge, type Judge } from "./judge.ts";
-import type { ReconstructionConfig, StageInputs, StageOutputs } from "./reconstruction-step.ts";
+import type {
+  ReconstructionConfig,
+  StageInputs,
+  StageLosses,
+  StageOutputs,
+} from "./reconstruction-step.ts";
 
 /** What one step learns from. All batches of a run have one shape, or each shape is compiled anew. */
 export interface StageBatch {
@@ -111,6 +116,8 @@ export interface ReconstructionTraining {
   readonly carried?: Parameters;
   /** Learning rates of parts. @default none */
   readonly groups?: readonly AdamGroup[];
+  /** Adam's, of the tokenizer. @default 1e-8 */
+  readonly eps?: number;
   readonly discriminatorStart: number;
   readonly emaDecay: number;
   /** The function of a step, with a discriminator or without. */
@@ -139,19 +146,24 @@ export interface ReconstructionTrained {
   readonly discriminator?: Parameters;
 }
 
+/** Losses that `maxLoss` holds for; the generator's has a weight that adapts to it. */
+const limited: readonly (keyof StageLosses)[] = [
+  ...(["absolute", "perceptual", "semantic", "kl", "vf", "discriminator"] as const),
+];
+
 /** Runs a training to its end, from the latest checkpoint in its folder if there is one. */
 export async function trainReconstruction(
   training: ReconstructionTraining,
   options: ReconstructionTrainingOptions,
 ): Promise<ReconstructionTrained> {
-  const { name, task, groups = [], discriminatorStart, emaDecay, evaluate } = training;
+  const { name, task, groups = [], eps = 1e-8, discriminatorStart, emaDecay, evaluate } = training;
   const { folder, steps, seed = 0, lr = 1e-4, weightDecay = 0, maxGradNorm } = options;
   const { discriminator: judgeOption = {}, maxLoss = 1e4 } = options;
   const schedule = typeof lr === "number" ? createConstantSchedule(lr) : lr;
   const weights = flattenParameters(training.trainable);
   const ema = emaDecay > 0 ? createEma(weights, { decay: emaDecay }) : undefined;
   const averaged = () => (ema?.parameters ?? weights).views;
-  const adam = createAdamW(weights, { betas, weightDecay, groups, ...(ema && { ema }) });
+  const adam = createAdamW(weights, { betas, eps, weightDecay, groups, ...(ema && { ema }) });
   const judge =
     judgeOption && steps > discriminatorStart
       ? createJudge(judgeOption, training.carried, createRandom(seed, name, "discriminator"))
@@ -196,7 +208,7 @@ export async function trainReconstruction(
       task,
       step,
       ...(evaluate && { evaluate: (done: number) => evaluate(averaged(), done) }),
-      limits: { absolute: maxLoss, perceptual: maxLoss, semantic: maxLoss, discriminator: maxLoss },
+      limits: Object.fromEntries(limited.map((term) => [term, maxLoss])),
       save: () => ({
         tensors: {
           model: weights.views,

@@ -1,7 +1,7 @@
 /** Reads the fixtures that tools/golden/aligntok-stages.py and aligntok-vae.py wrote, and compares with them. */
 import { fileURLToPath } from "node:url";
 import { loadParameters } from "@aligntok/checkpoint";
-import type { NdArray, Parameters } from "@aligntok/core";
+import type { Images, NdArray, Parameters } from "@aligntok/core";
 import { type ViTConfig, vitModels } from "@aligntok/encoders";
 import { conv2d } from "@aligntok/jit";
 import type { TensorParameters } from "@aligntok/nn";
@@ -107,6 +107,44 @@ export function expectAllNear(
     const noise = array.data.every((x) => Math.abs(x) < 1e-6 * scale);
     if (noise) expect(Math.max(...values.map(Math.abs)), name).toBeLessThan(1e-5 * scale);
     else expect(relativeError(values, array), name).toBeLessThan(tolerance);
+  }
+}
+
+/** Back to the bytes that a script made its images of. */
+export function toBytes({ data, shape }: NdArray<"float32">): Images {
+  const [n, c, h, w] = shape as [number, number, number, number];
+  const bytes = new Uint8Array(data.length);
+  for (let i = 0; i < bytes.length; i++) {
+    const [channel, pixel] = [i % c, Math.floor(i / c)];
+    const plane = (Math.floor(pixel / (h * w)) * c + channel) * h * w;
+    bytes[i] = Math.round((data[plane + (pixel % (h * w))]! + 1) * 127.5);
+  }
+  return { dtype: "uint8", shape: [n, h, w, c], data: bytes };
+}
+
+/** Root of the mean square. */
+function size(data: ArrayLike<number>): number {
+  return Math.sqrt(Array.from(data).reduce((sum, x) => sum + x * x, 0) / data.length);
+}
+
+/**
+ * Weights near to 1e-3, and the changes that the steps made near, too. The gradient of a key's bias is zero but for
+ * rounding, of which Adam makes a full step of either sign: it says nothing.
+ */
+export function expectTrained(actual: Parameters, expected: Parameters, before: Parameters): void {
+  for (const [name, array] of Object.entries(expected)) {
+    const third = array.data.length / 3;
+    const isKey = (i: number) =>
+      name.endsWith(".k.bias") || (name.endsWith(".qkv.bias") && i >= third && i < 2 * third);
+    const told = (data: ArrayLike<number>) => Float32Array.from(data, (x, i) => (isKey(i) ? 0 : x));
+    const [own, wanted, old] = [actual[name]!, array, before[name]!].map(({ data }) => told(data));
+    expect(
+      relativeError(own!, { ...array, data: wanted! } as NdArray<"float32">),
+      name,
+    ).toBeLessThan(1e-3);
+    const change = wanted!.map((x, i) => x - old![i]!);
+    const difference = wanted!.map((x, i) => x - own![i]!);
+    expect(size(difference), `change of ${name}`).toBeLessThanOrEqual(1e-3 * size(change));
   }
 }
 

@@ -60,7 +60,7 @@ describe("decoder", () => {
         .reduce((sum, [, shape]) => sum + sizeOf(shape), 0);
     expect(count(decoderSizes.f16d32)).toBe(41_417_603);
     expect(count(decoderSizes.f16d64)).toBe(41_565_059);
-    expect(count(decoderSizes.f16d32Wide)).toBe(371_585_667);
+    expect(count(decoderSizes.f16d32Wide)).toBe(351_124_035);
     expect(count(decoderSizes.small)).toBe(8_218_819);
     expect(count(decoderSizes.tiny)).toBe(2_526_448);
   });

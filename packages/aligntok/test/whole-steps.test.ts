@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createRandom, type Images, type NdArray, type Parameters } from "@aligntok/core";
+import { createRandom, type Images } from "@aligntok/core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
   initTokenizer,
@@ -14,9 +14,11 @@ import {
 import {
   convolutionPerceptual,
   discriminator,
+  expectTrained,
   parts,
   readGolden,
   relativeError,
+  toBytes,
   tokenizer,
   under,
 } from "./golden.ts";
@@ -28,45 +30,11 @@ const start = {
   discriminator: await readGolden("discriminator"),
 };
 
-/** Back to the bytes that the script made its images of. */
-function toBytes({ data, shape }: NdArray<"float32">): Images {
-  const [n, c, h, w] = shape as [number, number, number, number];
-  const bytes = new Uint8Array(data.length);
-  for (let i = 0; i < bytes.length; i++) {
-    const [channel, pixel] = [i % c, Math.floor(i / c)];
-    const plane = (Math.floor(pixel / (h * w)) * c + channel) * h * w;
-    bytes[i] = Math.round((data[plane + (pixel % (h * w))]! + 1) * 127.5);
-  }
-  return { dtype: "uint8", shape: [n, h, w, c], data: bytes };
-}
-
 let root: string;
 beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), "whole-steps-"));
 });
 afterAll(() => rm(root, { recursive: true }));
-
-/** Root of the mean square. */
-function size(data: ArrayLike<number>): number {
-  return Math.sqrt(Array.from(data).reduce((sum, x) => sum + x * x, 0) / data.length);
-}
-
-/**
- * Weights near to 1e-3, and the changes that the steps made near, too. The gradient of a key's bias is zero but for
- * rounding, of which Adam makes a full step of either sign: its change says nothing.
- */
-function expectTrained(actual: Parameters, expected: Parameters, before: Parameters): void {
-  for (const [name, array] of Object.entries(expected)) {
-    const [own, old] = [actual[name]!.data, before[name]!.data];
-    expect(relativeError(own, array as NdArray<"float32">), name).toBeLessThan(1e-3);
-    const third = array.data.length / 3;
-    const isKey = (i: number) =>
-      name.endsWith(".k.bias") || (name.endsWith(".qkv.bias") && i >= third && i < 2 * third);
-    const change = array.data.map((x, i) => (isKey(i) ? 0 : x - old[i]!));
-    const difference = array.data.map((x, i) => (isKey(i) ? 0 : x - own[i]!));
-    expect(size(difference), `change of ${name}`).toBeLessThanOrEqual(1e-3 * size(change));
-  }
-}
 
 function options(stage: TrainStageOptions["stage"], images: Images): TrainStageOptions {
   return {

@@ -12,7 +12,10 @@ import { type AutoencoderConfig, autoencoderShapes } from "./autoencoder.ts";
 
 export type Tensors = Readonly<Record<string, NdArray>>;
 
-/** Training leaves these beside the networks: LPIPS and discriminator, VA-VAE's frozen encoder and its projection. */
+/**
+ * Training leaves these beside the networks, and nothing is encoded or decoded with them: LPIPS, discriminator and the
+ * logarithm of a variance, which stays 0; VA-VAE's frozen encoder and the projection to its width.
+ */
 const ofTraining = /^(?:loss|foundation_model|linear_proj)\./;
 
 /** diffusers' names, after the levels of the decoder have been counted from the other end. */

@@ -58,6 +58,7 @@ export function createAutoencoderStep(
     {
       decoder: autoencoderDecoder(config.autoencoder),
       encode: (params, inputs) => encode(config, params, inputs),
+      generatorLimit: (images) => 1e4 / valuesOf(images),
     },
     config,
   );
@@ -87,13 +88,18 @@ function encode(
   const [n, d, h, w] = posterior.mean.shape as [number, number, number, number];
   const map = reshape(transpose(noise!, [0, 2, 1]), [n, d, h, w]);
   const latents = samplePosterior(posterior, map);
-  const values = images.shape.slice(1).reduce((a, b) => a * b); // 3 H W
+  const values = valuesOf(images);
   const kl = { loss: klLoss(posterior, values), weight: klWeight };
   if (!vision) return { latents, terms: { kl } };
   const features = inputs.features ?? featuresOf(vision.encoder, params, { images, autoencoder });
   const loss = visionLoss(projectLatents(params, latents), features, vision);
-  const balance = { at: "encoder.conv_out.weight", limit: 1e8 };
+  const balance = { at: "encoder.conv_out.weight", limit: 1e8 / values };
   return { latents, terms: { kl, vf: { loss, weight: vision.weight ?? 0.1, balance } } };
+}
+
+/** Of an image: 3 H W. */
+function valuesOf({ shape }: Tensor): number {
+  return shape.slice(1).reduce((a, b) => a * b);
 }
 
 /** Patch tokens `(N, T, W)`. */

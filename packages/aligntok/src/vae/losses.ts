@@ -3,8 +3,8 @@
  *
  * Papers: Rombach et al. 2022 (LDM); Yao et al. 2025 (VA-VAE, section 4: the vision foundation loss). Upstream:
  * hustvl/LightningDiT at 2725fed, `vavae/ldm/modules/losses/contperceptual.py`. Difference: upstream sums over the
- * values of an image where this takes means. Every term here is upstream's divided by that number of values, so that the
- * published weights keep their meaning.
+ * values of an image where this takes means. Every term, and every limit of an adaptive weight, is upstream's divided by
+ * that number of values, so that the published weights keep their meaning and Adam makes the same steps.
  *
  * N images, d channels of the latent, T positions, D width of the frozen encoder.
  */

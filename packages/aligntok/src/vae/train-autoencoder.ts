@@ -59,6 +59,9 @@ export interface TrainedAutoencoder extends AutoencoderWeights {
 
 const projectionName = "linear_proj.weight";
 
+/** Upstream's 1e-8 beside gradients that are sums over the values of an image of 256 x 256, of which these are means. */
+const eps = 1e-8 / (3 * 256 * 256);
+
 /**
  * Runs a training to its end, from the latest checkpoint in its folder if there is one. A phase of other weights or
  * margins is another call, with another folder.
@@ -155,7 +158,7 @@ function preparePhase(
     task: vision ? "VA-VAE" : "autoencoder",
     trainable: { ...parameters, ...(projection && { [projectionName]: projection }) },
     ...(previous.discriminator && { carried: previous.discriminator }),
-    ...{ discriminatorStart, emaDecay },
+    ...{ eps, discriminatorStart, emaDecay },
     step: (judge) => createAutoencoderStep({ ...config, ...(judge && { discriminator: judge }) }),
     inputs: (batch, part) => ({
       noise: noiseFor(batch, part),

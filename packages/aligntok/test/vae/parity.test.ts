@@ -6,7 +6,7 @@ import type { TensorParameters } from "@aligntok/nn";
 import * as tf from "@tensorflow/tfjs-core";
 import { describe, expect, it } from "vitest";
 import { withPrefix } from "../../src/encoder.ts";
-import { applyEncoder, type StageInputs } from "../../src/index.ts";
+import { applyEncoder, initDiscriminator, type StageInputs } from "../../src/index.ts";
 import { posteriorOf } from "../../src/vae/autoencoder.ts";
 import { adaptAutoencoder, renameAutoencoder } from "../../src/vae/autoencoder-names.ts";
 import {
@@ -21,6 +21,7 @@ import {
   visionLoss,
 } from "../../src/vae/index.ts";
 import {
+  convolutionPerceptual,
   encoder,
   expectAllNear,
   expectNear,
@@ -197,6 +198,30 @@ describe("VA-VAE's step", async () => {
     );
     expect(told).toBe(computed);
     expect(told).toBeGreaterThan(0);
+  });
+
+  it("limits both adaptive weights as if losses were sums over an image", async () => {
+    const { trainable, ...rest } = given;
+    const discriminator = { channels: 4, layers: 1 };
+    const judge = toTensors(initDiscriminator(discriminator, createRandom(0, "judge")));
+    const { "perceptual.weight": weight } = await readGolden("vae/steps");
+    const perceptual = convolutionPerceptual(weight!);
+    const judged = createAutoencoderStep({
+      ...{ autoencoder: ldm, vision: { encoder }, discriminator, perceptual },
+      perceptualWeight: 1e9, // far longer gradients than those that have to be as long
+    });
+    const { losses } = judged({
+      ...(toTensors(rest) as unknown as StageInputs),
+      trainable: toTensors(trainable),
+      discriminator: judge,
+      perceptual: toTensors(perceptual.parameters),
+    });
+    const values = given.images.shape.slice(1).reduce((a, b) => a * b);
+    const [generator, vf] = [losses.generatorWeight!, losses.vfWeight!].map(
+      (x) => x.dataSync()[0]!,
+    );
+    expect(generator! / ((0.5 * 1e4) / values)).toBeCloseTo(1, 5);
+    expect(vf! / ((0.1 * 1e8) / values)).toBeCloseTo(1, 5);
   });
 
   it("says which inputs it lacks", () => {

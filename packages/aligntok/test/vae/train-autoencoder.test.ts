@@ -101,3 +101,20 @@ it("computes values inside blocks again with the same result", async () => {
     expect(relativeError(again.parameters[name]!.data, kept.parameters[name]!)).toBeLessThan(1e-4);
   }
 });
+
+it("names the term that is not a number, or exploded", async () => {
+  const broken = zeros([2, 16, encoder.width]);
+  broken.data.fill(Number.NaN);
+  const batch = () => ({ images: rows(images, 0, 2), features: broken });
+  await expect(run("not-a-number", { vision, batch })).rejects.toThrow(
+    /VA-VAE: step 1 of 20: expected a finite vf, got NaN/,
+  );
+  const far = structuredClone(start);
+  far.parameters["quant_conv.bias"]!.data.fill(20); // of the means, and a variance at its limit
+  await expect(run("exploded", { maxLoss: 100 }, far)).rejects.toThrow(
+    /autoencoder: step 1 of 20: expected kl within 100, got/,
+  );
+  await expect(run("beyond", { vision, maxLoss: 1 })).rejects.toThrow(
+    /VA-VAE: step 1 of 20: expected vf within 1, got/,
+  );
+});
