@@ -84,7 +84,7 @@ describe("train tokenizer", () => {
   it("trains a baseline that other commands open", async () => {
     const out = join(folder, "va-vae");
     const config = packageFile("configs/tokenizer/baselines/small-va-vae.yaml");
-    const settings = ["data.size=32", "batchSize=4", "checkpointEvery=2"];
+    const settings = ["data.size=[32, 48]", "batchSize=4", "checkpointEvery=2"];
     const stage = { steps: 4, warmup: 2, discriminatorStart: 2 };
     for (const [key, value] of Object.entries(stage)) {
       settings.push(`stages.reconstruction.${key}=${value}`);

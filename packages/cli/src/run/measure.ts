@@ -15,7 +15,7 @@ import { take } from "./take.ts";
 
 /** Images of one size with the class of each. */
 export interface LabelledImages {
-  /** `(N, size, size, 3)` */
+  /** `(N, H, W, 3)` */
   readonly images: Images;
   /** Index into the classes; -1 for an image of none of them. */
   readonly labels: Int32Array;

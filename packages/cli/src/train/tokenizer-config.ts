@@ -91,8 +91,8 @@ const anyKind = {
     images: z.union([z.string(), z.array(z.string()).min(1)]),
     /** Images that nothing is trained on: others, or so many of these, chosen by the seed. */
     heldOut: z.union([z.string(), count]).default(64),
-    /** Side of the square crops in pixels. */
-    size: count.default(256),
+    /** Of the crops in pixels: the side of squares, or height and width. */
+    size: z.union([count, z.tuple([count, count])]).default(256),
     crop: z.enum(["random", "center", "adm"]).default("random"),
     flip: z.boolean().default(false),
   }),

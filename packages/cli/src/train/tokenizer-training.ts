@@ -118,7 +118,7 @@ export function planTraining({
       ...(perceptual && { perceptual }),
       discriminator,
       batchSize: Math.min(batchSize, microBatch),
-      imageSize: [data.size, data.size],
+      imageSize: data.size,
     });
     return { stage: name, steps, epochs: (steps * batchSize) / images.train.length, ...estimate };
   });

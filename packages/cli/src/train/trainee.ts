@@ -16,7 +16,7 @@ import {
   type TrainedAutoencoder,
   trainAutoencoder,
 } from "@aligntok/aligntok/vae";
-import type { LatentStats, Tokenizer } from "@aligntok/core";
+import type { LatentStats, PixelSize, Tokenizer } from "@aligntok/core";
 import type { EngineOptions } from "@aligntok/jit";
 import type { Metrics } from "@aligntok/train";
 import type { AlignedStage, AutoencoderStage } from "./tokenizer-config.ts";
@@ -30,7 +30,7 @@ export interface Trainee {
     stage: number,
     options: Pick<Run, "perceptual" | "discriminator"> & {
       readonly batchSize: number;
-      readonly imageSize: readonly [height: number, width: number];
+      readonly imageSize: PixelSize;
     },
   ): TrainingEstimate;
   /** @param evaluate measures it at each checkpoint */

@@ -1,5 +1,13 @@
 /** The images of a training: batches by the number of the step, and the ones that are held out. */
-import { check, createRandom, type ImageBatch, rows, zeros } from "@aligntok/core";
+import {
+  check,
+  createRandom,
+  heightAndWidth,
+  type ImageBatch,
+  type PixelSize,
+  rows,
+  zeros,
+} from "@aligntok/core";
 import {
   createImageSource,
   createListDataset,
@@ -46,7 +54,7 @@ export async function openSamples(): Promise<TrainingImages> {
 
 export interface BatchOptions {
   readonly batchSize: number;
-  readonly size: number;
+  readonly size: PixelSize;
   readonly crop: "random" | "center" | "adm";
   readonly flip: boolean;
   readonly seed: number;
@@ -83,10 +91,10 @@ export function createStepBatches(
 /** Some images of a dataset in memory, centre crops, all of class 0 where there are no classes. */
 export async function readLabelled(
   dataset: ImageDataset,
-  { count, size, signal }: { count: number; size: number; signal: AbortSignal },
+  { count, size, signal }: { count: number; size: PixelSize; signal: AbortSignal },
 ): Promise<LabelledImages> {
   const length = Math.min(count, dataset.length);
-  const images = zeros([length, size, size, 3], "uint8");
+  const images = zeros([length, ...heightAndWidth(size), 3], "uint8");
   const labels = new Int32Array(length);
   if (length === 0) return { images, labels };
   const some = selectImages(dataset, spread(dataset.length, length));
