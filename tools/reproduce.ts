@@ -1,9 +1,10 @@
 /**
  * The paper's comparisons in the small: trains every row of `reproduce/rows.ts` for each seed, measures it, and writes the
- * tables of docs/reproduction.md. A killed run continues where it was; rows that are done are not trained again.
+ * tables of docs/reproduction.md to `tables.md` in the run folder, and to the page with `--page`. A killed run continues
+ * where it was; rows that are done are not trained again. Several processes may work on different seeds or rows.
  *
  *     node --import tsx --conditions=@aligntok/source tools/reproduce.ts --images flowers-256.tar --judge vit-tiny-patch16-224 \
- *       [--out runs/reproduction] [--seeds 1,2,3] [--rows stage-1,semantic-0] [--threads 2]
+ *       [--out runs/reproduction] [--seeds 1,2,3] [--rows stage-1,semantic-0] [--threads 2] [--page docs/reproduction.md]
  */
 import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -20,6 +21,7 @@ import {
 } from "./reproduce/measure-row.ts";
 import { readPhotographs } from "./reproduce/photographs.ts";
 import { type RowId, rowOf, rows } from "./reproduce/rows.ts";
+import { formatTables, readResults } from "./reproduce/tables.ts";
 import { type Setting, trainRow } from "./reproduce/train-row.ts";
 
 const { values } = parseArgs({
@@ -30,6 +32,7 @@ const { values } = parseArgs({
     seeds: { type: "string", default: "1,2,3" },
     rows: { type: "string", default: rows.map(({ id }) => id).join() },
     threads: { type: "string" },
+    page: { type: "string" },
   },
 });
 if (!values.images || !values.judge) throw new Error("expected --images and --judge");
@@ -50,7 +53,18 @@ for (const seed of values.seeds.split(",").map(Number)) {
     const seconds = Math.round((performance.now() - start) / 1000);
     await writeFileAtomic(path, `${JSON.stringify({ id, seed, ...measures, seconds })}\n`);
     console.log(JSON.stringify({ id, seed, ...measures, seconds }));
+    await writeTables();
   }
+}
+await writeTables();
+
+async function writeTables(): Promise<void> {
+  const tables = formatTables(await readResults(values.out));
+  await writeFileAtomic(join(values.out, "tables.md"), `${tables}\n`);
+  if (!values.page) return;
+  const text = await readFile(values.page, "utf8");
+  const between = /(?<=<!-- tables -->\n).*(?=<!-- end of tables -->)/s;
+  await writeFileAtomic(values.page, text.replace(between, `\n${tables}\n\n`));
 }
 
 async function measureRow(id: RowId, setting: Setting, judge: Judge): Promise<Measures> {

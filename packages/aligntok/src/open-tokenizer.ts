@@ -1,7 +1,7 @@
 /** Tokenizers of every kind, known by what a folder or file holds. */
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import { resolveWeights } from "@aligntok/checkpoint";
+import { locateWeights } from "@aligntok/checkpoint";
 import { type PixelSize, pixelSize } from "@aligntok/core";
 import { patchGrid } from "@aligntok/encoders";
 import { decoderStride } from "./decoder.ts";
@@ -37,9 +37,7 @@ export async function openTokenizer(
   pathOrName: string,
   options: OpenTokenizerOptions = {},
 ): Promise<OpenedTokenizer> {
-  const path = (await exists(pathOrName))
-    ? pathOrName
-    : ((await resolveWeights(pathOrName)) ?? pathOrName);
+  const { path } = await locateWeights(pathOrName);
   if (await isAligned(path)) {
     const tokenizer = await loadTokenizer(path, options);
     const { encoder, decoder } = tokenizer.config;

@@ -16,6 +16,7 @@ export {
   readText as readProtobufText,
 } from "./protobuf-reader.ts";
 export { readPyTorch } from "./pytorch.ts";
+export { locateWeights } from "./registry/locate.ts";
 export { type PulledWeights, type PullOptions, pullWeights } from "./registry/pull.ts";
 export { type ListedWeights, listWeights, resolveWeights } from "./registry/resolve.ts";
 export {

@@ -3,6 +3,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import {
   castFloats,
+  locateWeights,
   openCheckpoint,
   writeFileAtomic,
   writeSafetensors,
@@ -17,7 +18,6 @@ import {
 import { formatConfig, parseConfig, transformersOwn } from "./config-file.ts";
 import { readJson } from "./config-json.ts";
 import { bindEncoder, type EncoderOptions, type VisionEncoder } from "./encoder.ts";
-import { locateWeights } from "./locate-weights.ts";
 import { findViTModel, vitModels } from "./models.ts";
 import type { PositionResampling } from "./position-embedding.ts";
 import type { ViTConfig } from "./vit.ts";

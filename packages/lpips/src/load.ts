@@ -1,4 +1,4 @@
-import { loadParameters } from "@aligntok/checkpoint";
+import { loadParameters, locateWeights } from "@aligntok/checkpoint";
 import type { NdArray, Parameters } from "@aligntok/core";
 import { check } from "@aligntok/core";
 import { type EngineOptions, jit } from "@aligntok/jit";
@@ -23,6 +23,7 @@ export interface LpipsWeights {
  * `lpips.LPIPS` of Python (`net.slice1.0.weight`, `lin0.model.1.weight`, ...). Weights that LPIPS does not use, such as
  * the classifier's, are left out.
  *
+ * @param files paths, or names of weights that the cache holds already: `["vgg16", "lpips-vgg"]`; nothing is downloaded
  * @throws AlignTokError `bad-input` when weights are missing or belong to another network
  */
 export async function loadLpips(
@@ -32,7 +33,8 @@ export async function loadLpips(
   const config = { network };
   const all: Record<string, Parameters[string]> = {};
   for (const file of typeof files === "string" ? [files] : files) {
-    for (const [key, array] of Object.entries(await loadParameters(file))) {
+    const { path } = await locateWeights(file);
+    for (const [key, array] of Object.entries(await loadParameters(path))) {
       all[key.replace(/^net\.slice\d+\./, "features.")] = array;
     }
   }

@@ -87,9 +87,11 @@ export async function showLatentMaps(
   const colours = maps.map(({ map }) => computePcaMaps(map));
   const groups = await eachPhotograph(photographs, (i) => [
     encodePng(imageAt(photographs, i)),
-    ...colours.map((map) =>
-      encodePng(resize(imageAt(map, i), { width: 64, height: 64, filter: "nearest" })),
-    ),
+    ...colours.map((map) => {
+      const [, h = 0, w = 0] = map.shape;
+      const height = Math.round((64 * h) / w);
+      return encodePng(resize(imageAt(map, i), { width: 64, height, filter: "nearest" }));
+    }),
   ]);
   return {
     columns: ["photograph", ...maps.map(({ name }) => name)],

@@ -1,9 +1,8 @@
 /** Text encoders on disk. */
 import { join } from "node:path";
-import { openCheckpoint } from "@aligntok/checkpoint";
+import { locateWeights, openCheckpoint } from "@aligntok/checkpoint";
 import { check } from "@aligntok/core";
 import { readJson } from "../config-json.ts";
-import { locateWeights } from "../locate-weights.ts";
 import { renameTextTensors, textParameters } from "./text-checkpoint.ts";
 import { describeTextCheckpoint, parseTextConfig, type TextConfig } from "./text-config.ts";
 import {

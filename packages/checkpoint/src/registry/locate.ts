@@ -1,6 +1,6 @@
 import { stat } from "node:fs/promises";
-import { resolveWeights } from "@aligntok/checkpoint";
 import { AlignTokError } from "@aligntok/core";
+import { resolveWeights } from "./resolve.ts";
 
 /**
  * Where weights lie: at a path, or in the cache under a name (`resolveWeights`: nothing is downloaded).
@@ -16,7 +16,7 @@ export async function locateWeights(
   if (path !== undefined) return { path, isFolder: (await isFolderAt(path)) === true };
   throw new AlignTokError(
     "not-found",
-    `encoder: expected a folder or a file of weights, or a name that is in the cache, got ${pathOrName}. run aligntok weights pull ${pathOrName} if it is a name`,
+    `weights: expected a folder or a file of weights, or a name that is in the cache, got ${pathOrName}. run aligntok weights pull ${pathOrName} if it is a name`,
   );
 }
 
