@@ -41,6 +41,11 @@ export interface Measures {
   readonly gfd?: number;
   /** The same with guidance. */
   readonly gfdGuided?: number;
+  /**
+   * Fréchet distance of guided samples and the reconstructions of those photographs: what the diffusion model adds to the
+   * loss of the decoder, which they have in common.
+   */
+  readonly gfdReconstructed?: number;
 }
 
 /** An encoder that no row has seen, and what it makes of the photographs. */
@@ -67,7 +72,7 @@ export async function measureTokenizer(
   { tokenizer }: TrainedRow,
   { photographs, encoder }: Setting,
   judge: Judge,
-): Promise<Omit<Measures, "gfd" | "gfdGuided">> {
+): Promise<Pick<Measures, "psnr" | "ssim" | "rfd" | "probe" | "cknna">> {
   const { train, heldOut, classes } = photographs;
   const pooled = async (images: Images) => meanPool(await tokenizer.encode(images));
   const test = await pooled(heldOut.images);
@@ -92,7 +97,7 @@ export async function measureSamples(
   id: RowId,
   { tokenizer, latentsOf }: TrainedRow,
   { setting, judge }: { readonly setting: Setting; readonly judge: Judge },
-): Promise<Pick<Measures, "gfd" | "gfdGuided">> {
+): Promise<Pick<Measures, "gfd" | "gfdGuided" | "gfdReconstructed">> {
   const { photographs, seed, engine, report } = setting;
   const { train, classes } = photographs;
   const { diffusion, sampling } = recipe;
@@ -131,12 +136,17 @@ export async function measureSamples(
       }),
       stats,
     );
-  const distanceAt = async (cfgScale: number) => {
-    const decoded = await tokenizer.decode(await sample(cfgScale));
-    return computeFrechetDistance(judge.train, await judge.statisticsOf(decoded)).value;
-  };
+  const judgeLatents = async (values: NdArray<"float32">) =>
+    judge.statisticsOf(await tokenizer.decode(values));
   try {
-    return { gfd: await distanceAt(1), gfdGuided: await distanceAt(sampling.cfgScale) };
+    const plain = await judgeLatents(await sample(1));
+    const guided = await judgeLatents(await sample(sampling.cfgScale));
+    const reconstructed = await judgeLatents(latents);
+    return {
+      gfd: computeFrechetDistance(judge.train, plain).value,
+      gfdGuided: computeFrechetDistance(judge.train, guided).value,
+      gfdReconstructed: computeFrechetDistance(reconstructed, guided).value,
+    };
   } finally {
     denoiser.dispose();
   }

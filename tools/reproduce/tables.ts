@@ -36,6 +36,7 @@ const columns: readonly Column[] = [
   { metric: "cknna", title: "CKNNA", show: (value) => value.toFixed(3), paper: "cknna" },
   { metric: "gfd", title: "gFD", show: (value) => value.toFixed(0) },
   { metric: "gfdGuided", title: "gFD, guided", show: (value) => value.toFixed(0), paper: "gfid" },
+  { metric: "gfdReconstructed", title: "to reconstructions", show: (value) => value.toFixed(0) },
 ];
 
 const tables: readonly (readonly [title: string, ids: readonly RowId[]])[] = [
@@ -69,6 +70,9 @@ const claims: readonly (readonly [metric: Metric, better: RowId, worse: RowId])[
   ["probe", "va-vae", "vanilla-vae"],
   ["cknna", "all-stages", "va-vae"],
   ["cknna", "va-vae", "vanilla-vae"],
+  ["gfdReconstructed", "semantic-1", "semantic-0"],
+  ["gfdReconstructed", "all-stages", "va-vae"],
+  ["gfdReconstructed", "va-vae", "vanilla-vae"],
   ["gfdGuided", "semantic-1", "stage-1"],
   ["gfdGuided", "semantic-1", "semantic-0"],
   ["gfdGuided", "all-stages", "semantic-1"],
@@ -122,7 +126,7 @@ function formatClaims(results: readonly Result[]): string {
       pairs.map(([a, b]) => a - b),
       show,
     );
-    const papers = [better, worse].map((id) => rowOf(id).paper[paper!]);
+    const papers = [better, worse].map((id) => rowOf(id).paper[paper ?? "gfid"]);
     return [
       [
         title,
