@@ -1,6 +1,6 @@
 /** What a training is going to do, in words, before it does it. */
 import type { ReconstructionMemory, TrainingEstimate } from "@aligntok/aligntok";
-import type { PixelSize } from "@aligntok/core";
+import { describeSize } from "../tokenizer-images.ts";
 import type { TokenizerConfigFile } from "./tokenizer-config.ts";
 
 /** One stage of the plan, as `--json` prints it. */
@@ -24,7 +24,7 @@ export function describePlan(
   const { data, batchSize, encoder } = config;
   const most = stages.reduce((a, b) => (total(a.memory) > total(b.memory) ? a : b));
   return [
-    `images   ${images} to train on, ${heldOut} held out, ${describeSize(data.size)} px (${data.crop} crop${data.flip ? ", mirrored at random" : ""})`,
+    `images   ${images} to train on, ${heldOut} held out, ${describeSize(data.size)} (${data.crop} crop${data.flip ? ", mirrored at random" : ""})`,
     `encoder  ${encoder}`,
     ...stages.map(
       ({ stage, steps, epochs, trained, frozen }, i) =>
@@ -33,10 +33,6 @@ export function describePlan(
     `memory   at least ${gigabytes(total(most.memory))} in stage ${most.stage}: ${gigabytes(most.memory.weights)} for weights and optimizer, ${gigabytes(most.memory.activations)} within a step`,
     `output   ${out}`,
   ];
-}
-
-export function describeSize(size: PixelSize): string {
-  return typeof size === "number" ? String(size) : size.join(" x ");
 }
 
 function list(parts: Readonly<Record<string, number>>): string {

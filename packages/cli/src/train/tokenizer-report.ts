@@ -15,9 +15,9 @@ import {
 import type { StageMetrics } from "../run/measure.ts";
 import type { Clock } from "../run/run-folder.ts";
 import type { Session } from "../session.ts";
+import { describeSize } from "../tokenizer-images.ts";
 import { installedVersions } from "../version.ts";
 import type { TokenizerConfigFile } from "./tokenizer-config.ts";
-import { describeSize } from "./tokenizer-plan.ts";
 import type { TokenizerTraining } from "./tokenizer-training.ts";
 
 export interface TokenizerReport {
@@ -51,7 +51,7 @@ export async function writeTokenizerReport(input: TokenizerReport): Promise<void
     probe === null ? undefined : `${(100 * probe).toFixed(1)} %`;
   const html = renderReport({
     title: `Tokenizer ${name}`,
-    subtitle: `${images.train.length} images of ${describeSize(config.data.size)} px, encoder ${config.encoder}, seed ${seed}`,
+    subtitle: `${images.train.length} images of ${describeSize(config.data.size)}, encoder ${config.encoder}, seed ${seed}`,
     summary: {
       paragraphs: [
         `${beginnings[config.kind]} in ${metrics.length} ${metrics.length === 1 ? "stage" : "stages"}; ${images.heldOut.length} images were kept aside to judge it.`,
