@@ -1,6 +1,8 @@
 /**
  * Memory and time of a step of a stage at the paper's size: DINOv2-L, the f16d32 decoder, PatchGAN and LPIPS on VGG16,
- * random weights. One line of JSON; one process a measurement, since memory is that of the whole process.
+ * random weights. One line of JSON; one process a measurement, since memory is that of the whole process. `weightsMib`
+ * are the arrays that stay, `activationsMib` the values that are alive at once in the graph, and `processorSeconds` the
+ * time of all threads, which other work on the machine changes less than `stepSeconds`.
  *
  *     node --import tsx --conditions=@aligntok/source tools/stage-memory.ts \
  *       [--stage perceptual] [--recompute] [--batch 1] [--size 256] [--steps 3] [--threads 2]
@@ -18,9 +20,9 @@ import {
   tokenizerShapes,
   trainableParts,
 } from "@aligntok/aligntok";
-import { createRandom, type NdArray, type Parameters, sizeOf } from "@aligntok/core";
+import { byteLength, createRandom, type NdArray, type Parameters, sizeOf } from "@aligntok/core";
 import { vitModels } from "@aligntok/encoders";
-import { compile, specOf } from "@aligntok/jit";
+import { compile, estimateMemory, specOf } from "@aligntok/jit";
 import { lpipsKeys } from "@aligntok/lpips";
 import {
   createAdamW,
@@ -117,24 +119,37 @@ const inputs = {
   perceptual: perceptual.parameters,
   images: fill([batch, 3, size, size], 1),
 };
-const held = process.memoryUsage.rss();
+const apply = (given: unknown) => step(given as StageInputs);
+const { intermediate } = estimateMemory(apply, specOf(inputs));
+const copies = stage === "perceptual" ? 5 : 4; // gradients, two moments and the average beside the weights
+const still = stage === "perceptual" ? snapshot : frozen;
+const weightBytes =
+  4 * (copies * flat.flat.length + 4 * judgeWeights.flat.length) +
+  [still, perceptual.parameters]
+    .flatMap((arrays) => Object.values(arrays))
+    .reduce((sum, array) => sum + byteLength(array), 0);
 const started = performance.now();
-const graph = await compile((given) => step(given as StageInputs), specOf(inputs), { threads });
+const graph = await compile(apply, specOf(inputs), { threads });
 const compiled = performance.now();
 const times: number[] = [];
+const processorTimes: number[] = [];
 for (let i = 0; i < steps; i++) {
   const start = performance.now();
+  const used = process.cpuUsage();
   const { losses } = await graph.run(inputs, {
     into: { gradients: gradients.views, discriminatorGradients: judgeGradients.views },
   });
   adam.update(gradients.flat, { lr: 1e-4 });
   judgeAdam.update(judgeGradients.flat, { lr: 1e-4 });
   times.push(performance.now() - start);
+  const { user, system } = process.cpuUsage(used);
+  processorTimes.push(user + system);
   const total = losses.total.data[0]!;
   if (!Number.isFinite(total)) throw new Error(`step ${i}: loss ${total}`);
 }
 graph.dispose();
-const seconds = Math.min(...times.slice(steps > 1 ? 1 : 0)) / 1000;
+const best = (of: readonly number[]) => Math.min(...of.slice(steps > 1 ? 1 : 0));
+const seconds = best(times) / 1000;
 console.log(
   JSON.stringify({
     stage,
@@ -142,10 +157,12 @@ console.log(
     batch,
     size,
     trainedMillions: Math.round(flat.flat.length / 1e5) / 10,
-    weightsMib: mib(held),
+    weightsMib: mib(weightBytes),
+    activationsMib: mib(intermediate),
     peakMib: Math.round(process.resourceUsage().maxRSS / 1024),
     compileSeconds: Math.round((compiled - started) / 100) / 10,
     stepSeconds: Math.round(seconds * 100) / 100,
+    processorSeconds: Math.round(best(processorTimes) / 1e4) / 100,
     imagesPerSecond: Math.round((batch / seconds) * 1000) / 1000,
   }),
 );

@@ -2,7 +2,7 @@ import "@tensorflow/tfjs-backend-cpu";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createRandom, type NdArray, ndarray } from "@aligntok/core";
+import { createRandom, type NdArray, ndarray, zeros } from "@aligntok/core";
 import type { Tensor } from "@tensorflow/tfjs-core";
 import * as tf from "@tensorflow/tfjs-core";
 import { InferenceSession, Tensor as OnnxTensor } from "onnxruntime-node";
@@ -93,6 +93,18 @@ describe.each([
     expect(await step.run(data)).toEqual(await step.run(data));
     step.dispose();
   });
+});
+
+it("leaves no copies of outputs that it writes into given arrays", async () => {
+  const megabytes = 16;
+  const step = await compile(({ x }: { x: Tensor }) => tf.neg(x), { x: spec([megabytes << 18]) });
+  const arrays = { x: zeros([megabytes << 18]) };
+  const into = zeros([megabytes << 18]);
+  const before = process.memoryUsage().arrayBuffers;
+  await step.run(arrays, { into });
+  await step.run(arrays, { into });
+  expect((process.memoryUsage().arrayBuffers - before) / 2 ** 20).toBeLessThan(megabytes / 2);
+  step.dispose();
 });
 
 it("refuses inputs that do not match", async () => {

@@ -1,6 +1,6 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { describe, expect, it } from "vitest";
-import { checkpoint, estimateMemory, spec, valueAndGrad } from "../src/index.ts";
+import { checkpoint, estimateMemory, groupNorm, spec, valueAndGrad } from "../src/index.ts";
 
 const a = spec([10, 10]); // 400 bytes
 
@@ -38,6 +38,26 @@ describe("estimateMemory", () => {
     const again = estimateMemory(loss(checkpoint), { a }).intermediate;
     expect(kept).toBeGreaterThanOrEqual(39 * 400);
     expect(again).toBeLessThan(kept / 2);
+  });
+
+  it("keeps nothing of a checkpoint whose gradient states its forward pass again", () => {
+    const ones = (n: number) => tf.ones([n]);
+    const block = (x: tf.Tensor) => {
+      const y = groupNorm(x, ones(8), ones(8), { groups: 2, eps: 1e-6, silu: true });
+      return tf.add(x, tf.mul(tf.sin(tf.sin(y)), y));
+    };
+    const gradient =
+      (run: typeof block) =>
+      ({ x }: { x: tf.Tensor }) =>
+        valueAndGrad((x: tf.Tensor) => {
+          let y = x;
+          for (let i = 0; i < 12; i++) y = run(y);
+          return tf.sum(y);
+        }, x).gradients;
+    const bytes = (run: typeof block) =>
+      estimateMemory(gradient(run), { x: spec([1, 8, 4, 4]) }).intermediate / (8 * 4 * 4 * 4);
+    expect(bytes(block)).toBeGreaterThan(12 * 5);
+    expect(bytes(checkpoint(block))).toBeLessThan(12 + 16); // of each block what it took, and one block
   });
 
   it("counts a reshaped value once", () => {

@@ -63,8 +63,10 @@ export interface OnnxBuilder {
   input(name: string, value: Value): void;
   /** A tensor of this name that lies in another file. */
   external(name: string, value: Value, data: ExternalData): void;
-  /** Makes `from` an output of the graph under `name`. */
-  output(name: string, value: Value, from: string): void;
+  /** Declares an output of the graph, in the order in which the file lists them. */
+  output(name: string, value: Value): void;
+  /** Makes `from` the output of that name. */
+  fillOutput(name: string, from: string): void;
   finish(): Uint8Array;
 }
 
@@ -134,9 +136,11 @@ export function createOnnxBuilder({
       }
       graph.message(5, tensor.int(14, 1));
     },
-    output(name, value, from) {
-      graph.message(1, createMessage().string(1, from).string(2, name).string(4, "Identity"));
+    output(name, value) {
       graph.message(12, valueInfo(name, value));
+    },
+    fillOutput(name, from) {
+      graph.message(1, createMessage().string(1, from).string(2, name).string(4, "Identity"));
     },
     finish() {
       const opset = (domain: string, version: number) =>

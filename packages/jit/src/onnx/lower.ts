@@ -64,7 +64,10 @@ export function lowerToOnnx(graph: Graph, { external, ...target }: OnnxTarget = 
     else builder.input(name, value);
     names.set(value, name);
   }
-  lowerNodes(schedule(graph), names, { table: lowerings, builder, format: "ONNX" });
-  for (const { name, value } of graph.outputs) builder.output(name, value, names.get(value)!);
+  for (const { name, value } of graph.outputs) builder.output(name, value);
+  for (const { node, outputs } of schedule(graph)) {
+    if (node) lowerNodes([node], names, { table: lowerings, builder, format: "ONNX" });
+    for (const { name, value } of outputs) builder.fillOutput(name, names.get(value)!);
+  }
   return builder.finish();
 }

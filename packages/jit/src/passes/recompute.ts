@@ -28,10 +28,14 @@ function recomputeRegion(graph: Graph, region: Region): Graph {
   if (!arrived) return graph; // nothing is kept, or no gradient can be waited for
 
   const copies = copyNodes(inside, arrived);
-  const current = (value: Value | undefined) =>
-    (value && inner.has(value) && copies.values.get(value)) || value;
+  for (const output of region.outputs) copies.values.delete(output as Value);
+  // What the region took waits for them, too: a gradient that states a forward expression again (that of group norm)
+  // then shares it with the copies. With the originals it would keep them.
+  const current = (value: Value | undefined) => (value && copies.values.get(value)) ?? value;
   const rest = after.map((node) =>
-    takesInner(node) ? { ...node, inputs: node.inputs.map(current) } : node,
+    node.inputs.some((value) => value && copies.values.has(value))
+      ? { ...node, inputs: node.inputs.map(current) }
+      : node,
   );
   return { ...graph, nodes: [...before, ...copies.nodes, ...rest] };
 }

@@ -16,7 +16,8 @@ async function probe(): Promise<number> {
   const value = { shape: [1, 64, 1, 2], dtype: "float32" } as const;
   const builder = createOnnxBuilder({ channelBlock: 1 });
   builder.input("x", value);
-  builder.output("y", value, builder.add("ReorderInput", ["x"], {}, { domain: NCHWC }));
+  builder.output("y", value);
+  builder.fillOutput("y", builder.add("ReorderInput", ["x"], {}, { domain: NCHWC }));
   const model = await loadOnnxModel({
     bytes: builder.finish(),
     bound: new Map(),

@@ -24,7 +24,8 @@ async function probe(): Promise<number> {
     dtype: "int8",
   });
   const product = builder.add("MatMulInteger", [steps, weight]);
-  builder.output("y", y, builder.add("Cast", [product], { to: elementTypes.float32 }));
+  builder.output("y", y);
+  builder.fillOutput("y", builder.add("Cast", [product], { to: elementTypes.float32 }));
   const model = await loadOnnxModel({
     bytes: builder.finish(),
     bound: new Map(),

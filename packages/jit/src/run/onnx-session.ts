@@ -29,6 +29,7 @@ export async function createOnnxSession(
     ),
   );
   const block = await channelBlock();
+  const recomputes = graph.nodes.some(({ op }) => op === AFTER);
   const isInt8 = graph.nodes.some(({ op }) => op === "QuantizedLinear");
   const bytes = lowerToOnnx(graph, {
     channelBlock: device === "cpu" ? block : 0,
@@ -41,7 +42,8 @@ export async function createOnnxSession(
     folder: mapped?.folder,
     outputs,
     // it takes what waits, a reshape, for one with the reshape before it, and stumbles over its other input
-    withoutOptimizers: graph.nodes.some(({ op }) => op === AFTER) ? ["ReshapeFusion"] : [],
+    withoutOptimizers: recomputes ? ["ReshapeFusion"] : [],
+    sparing: recomputes,
     threads,
     device,
     // the optimised graph would hold mapped weights themselves
