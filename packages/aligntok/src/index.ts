@@ -28,6 +28,7 @@ export {
   type FeaturePerceptualOptions,
 } from "./encoder.ts";
 export type { EncoderRates } from "./encoder-rates.ts";
+export { type ImportTokenizerOptions, importTokenizer } from "./import-tokenizer.ts";
 export { applyLora, initLora, type LoraConfig, mergeLora } from "./lora.ts";
 export {
   type AdversarialLoss,
@@ -44,6 +45,8 @@ export {
 } from "./losses.ts";
 export { type DistributionTokenizer, drawLatents } from "./network-tokenizer.ts";
 export {
+  type InspectedTokenizer,
+  inspectTokenizer,
   type OpenedTokenizer,
   type OpenTokenizerOptions,
   openTokenizer,

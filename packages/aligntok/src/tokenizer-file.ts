@@ -40,11 +40,16 @@ export async function loadTokenizer(
   folder: string,
   options: TokenizerOptions = {},
 ): Promise<AlignedTokenizer> {
-  const config = parseTokenizerConfig(await readFolderConfig(folder));
+  const config = await readTokenizerConfig(folder);
   const tensors = await loadParameters(join(folder, "model.safetensors"));
   const { rest: parameters, stats } = takeStats(tensors, config.decoder.latent);
   checkWeights("tokenizer weights", parameters, tokenizerShapes(config));
   return createTokenizer({ config, parameters, stats }, options);
+}
+
+/** The configuration in a folder of `saveTokenizer`; errors as of `loadTokenizer`. */
+export async function readTokenizerConfig(folder: string): Promise<TokenizerConfig> {
+  return parseTokenizerConfig(await readFolderConfig(folder));
 }
 
 function formatTokenizerConfig({ encoder, decoder, adapter }: TokenizerConfig): object {

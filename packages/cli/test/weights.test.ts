@@ -1,6 +1,7 @@
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { initAutoencoder } from "@aligntok/aligntok/vae";
 import {
   loadParameters,
   openCheckpoint,
@@ -9,7 +10,7 @@ import {
   readSafetensors,
   writeSafetensors,
 } from "@aligntok/checkpoint";
-import { ndarray, zeros } from "@aligntok/core";
+import { createRandom, ndarray, zeros } from "@aligntok/core";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { formatWeightsTree } from "../src/weights-tree.ts";
 import { aligntok } from "./command-line.ts";
@@ -120,4 +121,39 @@ test("convert refuses numbers that the dtype cannot hold", async () => {
   expect(status).toBe(2);
   expect(stderr).toContain("tensor w: expected numbers below 65520");
   expect(await readdir(folder)).not.toContain("large-half.safetensors");
+});
+
+test("convert --tokenizer imports one trained elsewhere, with statistics; inspect tells its parts", async () => {
+  const config = { latent: 2, channels: 32, multipliers: [1, 1], blocks: 1 };
+  const parameters = initAutoencoder(config, createRandom(0, "autoencoder"));
+  const [file, stats] = [join(folder, "elsewhere.safetensors"), join(folder, "l.safetensors")];
+  await writeSafetensors(
+    file,
+    Object.fromEntries(
+      Object.entries(parameters).map(([name, array]) => [`first_stage_model.${name}`, array]),
+    ),
+  );
+  // channels 1, 3 and 0, 4: of means 2, 2 and deviations sqrt(2), sqrt(8)
+  await writeSafetensors(stats, {
+    latents: ndarray(Float32Array.of(1, 3, 0, 4), [1, 2, 1, 2]),
+    labels: ndarray(BigInt64Array.of(0n), [1], "int64"),
+  });
+  const out = join(folder, "imported");
+  const args = ["weights", "convert", file, out, "--tokenizer", "--stats", stats];
+  const { status, stderr } = await aligntok(args);
+  expect({ status, stderr }).toMatchObject({ status: 0 });
+  const { tokenizer } = JSON.parse((await aligntok(["weights", "inspect", out, "--json"])).stdout);
+  const size = (part: string) =>
+    Object.entries(parameters).reduce(
+      (sum, [name, { data }]) => (name.startsWith(`${part}.`) ? sum + data.length : sum),
+      0,
+    );
+  expect(tokenizer).toMatchObject({ stride: 2, latent: 2, config: { channels: 32 } });
+  expect(tokenizer.parts).toEqual(
+    Object.fromEntries(
+      ["encoder", "decoder", "quant_conv", "post_quant_conv"].map((part) => [part, size(part)]),
+    ),
+  );
+  expect(tokenizer.stats.mean).toEqual([2, 2]);
+  expect(tokenizer.stats.std[1]).toBeCloseTo(Math.sqrt(8));
 });

@@ -2,7 +2,15 @@
 import { readdir, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { openCheckpoint } from "@aligntok/checkpoint";
-import { AlignTokError, check, type LatentStats, listSome, type NdArray } from "@aligntok/core";
+import {
+  AlignTokError,
+  check,
+  type LatentStats,
+  listSome,
+  type NdArray,
+  sizeOf,
+  toFloat32,
+} from "@aligntok/core";
 import { asCount, asNumber, type Json } from "../config-json.ts";
 import { readFolderConfig, takeStats, writeModelFolder } from "../model-folder.ts";
 import type { RowFunctionOptions } from "../row-function.ts";
@@ -26,7 +34,11 @@ import {
   readTinyAutoencoderConfig,
   renameTinyAutoencoder,
 } from "./taesd-names.ts";
-import { createTinyAutoencoder, type TinyAutoencoder } from "./taesd-tokenizer.ts";
+import {
+  createTinyAutoencoder,
+  type TinyAutoencoder,
+  type TinyAutoencoderWeights,
+} from "./taesd-tokenizer.ts";
 
 type Tensors = Readonly<Record<string, NdArray>>;
 
@@ -46,28 +58,72 @@ export interface Opened {
   readonly ignored: readonly string[];
 }
 
-/** `model_type` in the `config.json` of `saveAutoencoder`. */
+/** `model_type` in the `config.json` of `saveAutoencoder` and `saveTinyAutoencoder`. */
 const ourType = "autoencoder_kl";
+const ourTinyType = "autoencoder_tiny";
 
-/** Names and values of a file, and of the `config.json` beside it. */
+/** Names and values of a file, and what lies beside it. */
 interface Found {
   readonly tensors: Tensors;
+  /** Of `config.json`. */
   readonly json: Json;
+  /** Of LightningDiT's file of statistics. */
+  readonly beside: StatsFile | undefined;
 }
+
+interface StatsFile {
+  readonly path: string;
+  readonly tensors: Tensors;
+}
+
+/** LightningDiT's name for the statistics of its latents: `mean` and `std`, [1, d, 1, 1]. */
+const statsFile = /^latents_stats\.(safetensors|pt)$/;
+
+/** An autoencoder that was found, its values not yet read. */
+export type FoundAutoencoder = Opened & {
+  /** Under the names of `parameters`, in the dtypes of the file. */
+  readonly tensors: Tensors;
+} & (
+    | { readonly kind: "tiny"; readonly config: TinyAutoencoderConfig }
+    | {
+        readonly kind: "kl";
+        readonly config: AutoencoderConfig;
+        /** As `AutoencoderWeights` has them. */
+        readonly stats: LatentStats | undefined;
+      }
+  );
 
 /**
  * Opens a published autoencoder, known by its keys.
  *
  * @param path a file that `openCheckpoint` reads: VA-VAE's Lightning checkpoint, LDM's, a whole Stable Diffusion, FLUX's
  *   `ae.safetensors`, or either half of a TAESD, whose other half lies beside it; or a folder of diffusers
- *   (`AutoencoderKL`, `AutoencoderTiny`), of `saveAutoencoder`, or with both halves of a TAESD
+ *   (`AutoencoderKL`, `AutoencoderTiny`), of `saveAutoencoder`, with both halves of a TAESD, or with one such file.
+ *   LightningDiT's `latents_stats.pt` or `.safetensors` beside it become its statistics
  * @throws AlignTokError `not-found`, `bad-format`, `unsupported`; `bad-input` listing the keys that are missing or unknown
  */
 export async function openAutoencoder(
   path: string,
   { model, ...options }: OpenAutoencoderOptions = {},
 ): Promise<(Autoencoder | TinyAutoencoder) & Opened> {
-  const { tensors, json } = await readFound(path);
+  const found = await findAutoencoder(path, model);
+  const opened = { model: found.model, ignored: found.ignored };
+  if (found.kind === "tiny") {
+    const { config, tensors } = found;
+    const parameters = adaptTinyAutoencoder(config, tensors);
+    return { ...createTinyAutoencoder({ config, parameters }, options), ...opened };
+  }
+  const { config, tensors, stats } = found;
+  const parameters = adaptAutoencoder(config, tensors);
+  return { ...createAutoencoder({ config, parameters, stats }, options), ...opened };
+}
+
+/** What `path` holds; errors as of `openAutoencoder`. */
+export async function findAutoencoder(
+  path: string,
+  model?: AutoencoderModel,
+): Promise<FoundAutoencoder> {
+  const { tensors, json, beside } = await readFound(path);
   const { _class_name: kind = "AutoencoderKL" } = json;
   if (kind !== "AutoencoderKL" && kind !== "AutoencoderTiny") {
     throw new AlignTokError(
@@ -79,20 +135,17 @@ export async function openAutoencoder(
     check(model === undefined, () => `model: expected none for a tiny autoencoder, got ${model}`);
     const renamed = renameTinyAutoencoder(tensors);
     const config = readTinyAutoencoderConfig(renamed);
-    const parameters = adaptTinyAutoencoder(config, renamed);
-    const opened = { model: nameTinyAutoencoder(config), ignored: [] };
-    return { ...createTinyAutoencoder({ config, parameters }, options), ...opened };
+    const name = nameTinyAutoencoder(config);
+    return { kind: "tiny", config, tensors: renamed, model: name, ignored: [] };
   }
   if (isAutoencoder(tensors)) {
     const { ignored, ...renamed } = renameAutoencoder(tensors);
     const shape = readAutoencoderConfig(renamed.tensors);
     const { rest, stats } = takeStats(renamed.tensors, shape.latent);
     const config = { ...shape, ...readScales(json, shape, model) };
-    const parameters = adaptAutoencoder(config, rest);
-    const opened = { model: nameAutoencoder(config), ignored };
     return {
-      ...createAutoencoder({ config, parameters, stats: stats ?? readStats(json) }, options),
-      ...opened,
+      ...{ kind: "kl", config, tensors: rest, model: nameAutoencoder(config), ignored },
+      stats: stats ?? (beside && parseStats(beside, shape.latent)) ?? readStats(json),
     };
   }
   throw new AlignTokError(
@@ -115,15 +168,44 @@ export async function saveAutoencoder(
   await writeModelFolder(folder, { config: json, parameters, stats });
 }
 
+/** Writes `config.json` and `model.safetensors`, under upstream's names, into a folder, made where absent. */
+export async function saveTinyAutoencoder(
+  folder: string,
+  { parameters }: TinyAutoencoderWeights,
+): Promise<void> {
+  await writeModelFolder(folder, { config: { model_type: ourTinyType }, parameters });
+}
+
 async function readFound(path: string): Promise<Found> {
   const isFolder = (await stat(path).catch(() => undefined))?.isDirectory();
-  if (!isFolder) return { tensors: await readFile(path), json: {} };
-  const names = (await readdir(path)).sort();
+  const folder = isFolder ? path : dirname(path);
+  const names = (await readdir(folder).catch(() => [])).sort();
+  const statsName = names.find((name) => statsFile.test(name));
+  const beside = statsName ? await readStatsFile(join(folder, statsName)) : undefined;
+  if (!isFolder) return { tensors: await readFile(path), json: {}, beside };
   const json = names.includes("config.json") ? await readFolderConfig(path) : {};
   const file = names.find((name) => /^diffusion_pytorch_model\.(safetensors|bin)$/.test(name));
   const encoders = names.filter((name) => /encoder.*\.(pth|pt|safetensors)$/.test(name));
-  const only = file ?? (encoders.length === 1 ? encoders[0] : undefined);
-  return { tensors: await readFile(only ? join(path, only) : path), json };
+  const weights = names.filter((name) => /\.(pt|pth|ckpt|safetensors)$/.test(name));
+  const others = weights.filter((name) => !statsFile.test(name));
+  const only = file ?? [encoders, others].find(({ length }) => length === 1)?.[0];
+  return { tensors: await readFile(only ? join(path, only) : path), json, beside };
+}
+
+async function readStatsFile(path: string): Promise<StatsFile> {
+  return { path, tensors: (await openCheckpoint(path)).tensors };
+}
+
+/** @throws AlignTokError `bad-input` where they are of other latents */
+function parseStats({ path, tensors: { mean, std } }: StatsFile, latent: number): LatentStats {
+  for (const array of [mean, std]) {
+    check(
+      array && sizeOf(array.shape) === latent,
+      () =>
+        `${path}: expected mean and std of ${latent} channels, as the autoencoder beside it has, got ${array ? `[${array.shape}]` : "none"}. move it elsewhere if it is of another one`,
+    );
+  }
+  return { mean: toFloat32(mean!).data, std: toFloat32(std!).data };
 }
 
 /** The tensors of a file; where it is a half of a TAESD, of both, whose names are the same until they are joined. */

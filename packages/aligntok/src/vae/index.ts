@@ -16,6 +16,7 @@ export {
   type Opened,
   openAutoencoder,
   saveAutoencoder,
+  saveTinyAutoencoder,
 } from "./autoencoder-file.ts";
 export {
   type AutoencoderStepConfig,

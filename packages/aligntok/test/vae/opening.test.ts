@@ -5,7 +5,12 @@ import { writeSafetensors } from "@aligntok/checkpoint";
 import { createRandom, type Images, type NdArray, ndarray } from "@aligntok/core";
 import { sharedData } from "@aligntok/testing";
 import { afterAll, beforeAll, describe, expect, it, test } from "vitest";
-import { openTokenizer, saveTokenizer } from "../../src/index.ts";
+import {
+  importTokenizer,
+  inspectTokenizer,
+  openTokenizer,
+  saveTokenizer,
+} from "../../src/index.ts";
 import {
   type AutoencoderConfig,
   createAutoencoder,
@@ -96,6 +101,30 @@ describe("openTokenizer", () => {
     expect(await openAutoencoder(path)).toMatchObject({ config: scaled });
   });
 
+  test("takes LightningDiT's statistics from beside the weights, and refuses those of others", async () => {
+    const statistics = (...values: number[]) => ({
+      mean: ndarray(Float32Array.from(values), [1, values.length, 1, 1]),
+      std: ndarray(
+        Float32Array.from(values, (x) => x + 1),
+        [1, values.length, 1, 1],
+      ),
+    });
+    const path = await folderWith("beside", {
+      "vavae.safetensors": prefixed("state_dict.", parameters),
+      "latents_stats.safetensors": statistics(1, 2, 3, 4),
+    });
+    const stats = { mean: Float32Array.of(1, 2, 3, 4), std: Float32Array.of(2, 3, 4, 5) };
+    await expectSameLatents(path);
+    expect((await openTokenizer(join(path, "vavae.safetensors"))).stats).toEqual(stats);
+    const imported = join(folder, "imported");
+    await importTokenizer(path, imported);
+    await expectSameLatents(imported);
+    expect(await inspectTokenizer(imported)).toMatchObject({ latent: config.latent, stats });
+
+    await writeSafetensors(join(path, "latents_stats.safetensors"), statistics(1, 2));
+    await expect(openTokenizer(path)).rejects.toThrow(/expected mean and std of 4 channels/);
+  });
+
   test("takes scale, shift and groups from the config.json of diffusers", async () => {
     const weights = under(await readGolden("vae/diffusers"), "weights/");
     const json = {
@@ -131,6 +160,8 @@ describe("openTokenizer", () => {
     const opened = await openAutoencoder(path);
     expect(opened.parameters).toEqual(golden);
     expect(opened.model).toBe("tiny autoencoder");
+    await importTokenizer(path, join(folder, "tiny-imported"));
+    expect((await openAutoencoder(join(folder, "tiny-imported"))).parameters).toEqual(golden);
   });
 
   test("opens AlignTok's own folders", async () => {
@@ -141,6 +172,11 @@ describe("openTokenizer", () => {
     const opened = await openTokenizer(path);
     expect(opened).toMatchObject({ model: "aligntok", imageSize: 16, ignored: [] });
     expect(opened.latentShape(16, 16)).toEqual([4, 4, 4]);
+    const { parts: counts, stride } = await inspectTokenizer(path);
+    expect(stride).toBe(4);
+    expect(Object.keys(counts).sort()).toEqual([...names].sort());
+    const adapter = Object.values(parts(weights, ["adapter"]));
+    expect(counts.adapter).toBe(adapter.reduce((sum, { data }) => sum + data.length, 0));
   });
 
   test("says what it cannot open", async () => {

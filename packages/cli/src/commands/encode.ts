@@ -107,7 +107,7 @@ async function prepare(
   options: EncodeOptions,
   { seed, engine }: Session,
 ): Promise<Encoding> {
-  const { tile, sample, flip } = options;
+  const { tokenizerModel, tile, sample, flip } = options;
   const { stride, model, moments } = tokenizer;
   check(
     !sample || moments,
@@ -120,7 +120,14 @@ async function prepare(
     import("@aligntok/image"),
   ]);
   const images = await openTokenizerImages(options, tokenizer.imageSize);
-  const run = [resolve(options.tokenizer), tile, flip, sample && ["sample", seed], engine];
+  const run = [
+    resolve(options.tokenizer),
+    tokenizerModel,
+    tile,
+    flip,
+    sample && ["sample", seed],
+    engine,
+  ];
 
   function mirror(batch: Images): Images {
     const [n = 0, height = 0, width = 0] = batch.shape;

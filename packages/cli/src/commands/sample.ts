@@ -4,18 +4,21 @@ import { engineOptions } from "../engine-options.ts";
 import { createImageArchive } from "../image-archive.ts";
 import { createPngFolder } from "../png-folder.ts";
 import { defineAction, realNumber, type Session, wholeNumber, wholeNumbers } from "../session.ts";
-import { openTokenizerOption, tokenizerOption } from "../tokenizer-option.ts";
+import {
+  openTokenizerOption,
+  type TokenizerChoice,
+  tokenizerModelOption,
+  tokenizerOption,
+} from "../tokenizer-option.ts";
 
-interface SampleCommandOptions {
+interface SampleCommandOptions extends Omit<TokenizerChoice, "tile"> {
   readonly model: string;
-  readonly tokenizer: string;
   readonly classes?: readonly number[];
   readonly count: number;
   readonly steps: number;
   readonly cfg: number;
   readonly cfgChannels: number | "all";
   readonly shift: number;
-  readonly batch: number;
   readonly out: string;
 }
 
@@ -34,6 +37,7 @@ export function sampleCommand(): Command {
     )
     .requiredOption("--model <folder>", "folder with config.json and model.safetensors")
     .addOption(tokenizerOption())
+    .addOption(tokenizerModelOption())
     .requiredOption("--out <path>", "a folder for PNG files, or F.npz for ADM's evaluation suite")
     .addOption(
       new Option("--classes <list>", "class indices, taken in turn (default: all)").argParser(

@@ -1,14 +1,26 @@
 import { mkdir, realpath } from "node:fs/promises";
 import { dirname, extname, join } from "node:path";
+import type { AutoencoderModel } from "@aligntok/aligntok/vae";
 import type { FloatDType } from "@aligntok/checkpoint";
-import { AlignTokError, byteLength, type NdArray } from "@aligntok/core";
+import {
+  AlignTokError,
+  byteLength,
+  type LatentStats,
+  type NdArray,
+  toFloat32,
+} from "@aligntok/core";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { formatBytes } from "../progress-printer.ts";
+import { openRowFile } from "../row-file.ts";
 import { defineAction, type Session } from "../session.ts";
+import { tokenizerModelOption } from "../tokenizer-option.ts";
 
 interface ConvertOptions {
   readonly dtype?: FloatDType;
   readonly maxShard: number;
+  readonly tokenizer?: true;
+  readonly tokenizerModel?: AutoencoderModel;
+  readonly stats?: string;
 }
 
 export function weightsConvertCommand(): Command {
@@ -34,19 +46,33 @@ export function weightsConvertCommand(): Command {
         .argParser(byteCount)
         .default(5e9, "5GB"),
     )
+    .option(
+      "--tokenizer",
+      "as a tokenizer's folder: config.json and model.safetensors, in float32 and without other networks",
+    )
+    .addOption(tokenizerModelOption())
+    .option(
+      "--stats <file>",
+      "of --tokenizer: statistics of its latents, of LightningDiT's latents_stats.pt or of the latents in a file of encode",
+    )
     .addHelpText(
       "after",
       `
+A latents_stats.pt that lies beside the weights is taken without --stats.
+
 Examples:
   aligntok weights convert frozen.pb inception.safetensors
   aligntok weights convert ViT-B-32.pt clip.npz --dtype float32
-  aligntok weights convert model.safetensors half --dtype float16 --max-shard 2GB`,
+  aligntok weights convert model.safetensors half --dtype float16 --max-shard 2GB
+  aligntok weights convert vavae-imagenet256-f16d32-dinov2.pt vavae --tokenizer
+  aligntok weights convert sdxl_vae.safetensors sdxl --tokenizer --tokenizer-model sdxl-vae`,
     );
   return defineAction(command, convert);
 }
 
 async function convert(options: ConvertOptions, session: Session): Promise<void> {
   const [input = "", output = ""] = session.args;
+  if (options.tokenizer) return convertTokenizer(input, output, { options, session });
   const ending = extname(output);
   if (/^\.(pth|pt|bin|ckpt|th|pb|xml)$/.test(ending)) {
     throw new AlignTokError(
@@ -77,6 +103,39 @@ async function convert(options: ConvertOptions, session: Session): Promise<void>
     ],
     { format, files, bytes, changes: Object.fromEntries(changes) },
   );
+}
+
+async function convertTokenizer(
+  input: string,
+  output: string,
+  { options, session }: { readonly options: ConvertOptions; readonly session: Session },
+): Promise<void> {
+  const { importTokenizer, inspectTokenizer } = await import("@aligntok/aligntok");
+  const { tokenizerModel: model, stats: file } = options;
+  await mkdir(output, { recursive: true });
+  await refuseOverwriting(input, output);
+  await importTokenizer(input, output, {
+    ...(model && { model }),
+    ...(file !== undefined && { stats: await readStats(file, session) }),
+  });
+  const { model: name, stride, latent, parts, stats } = await inspectTokenizer(output);
+  const count = Object.values(parts).reduce((sum, weights) => sum + weights, 0);
+  session.answer(
+    `${output}: tokenizer ${name}, f${stride} d${latent}, ${count.toLocaleString("en-US")} weights, statistics of its latents ${stats ? "known" : "not known"}`,
+    { out: output, model: name, stride, latent, parts, stats: stats !== undefined },
+  );
+}
+
+/** Mean and deviation of each channel: as a file has them, or of the latents in it. */
+async function readStats(path: string, { signal }: Session): Promise<LatentStats> {
+  const { openCheckpoint } = await import("@aligntok/checkpoint");
+  const { mean, std } = (await openCheckpoint(path)).tensors;
+  if (mean && std) return { mean: toFloat32(mean).data, std: toFloat32(std).data };
+  const { computeLatentAnalysis } = await import("@aligntok/eval-fid");
+  const { channels } = await computeLatentAnalysis((await openRowFile(path)).batches(64), {
+    signal,
+  });
+  return { mean: Float32Array.from(channels.mean), std: Float32Array.from(channels.std) };
 }
 
 /** Writes the kind of file that the name of the output says, and gives its path or those of its shards. */

@@ -1,28 +1,44 @@
-import { byteLength, sizeOf } from "@aligntok/core";
+import type { InspectedTokenizer } from "@aligntok/aligntok";
+import type { Checkpoint } from "@aligntok/checkpoint";
+import { byteLength, heightAndWidth, type NdArray, sizeOf } from "@aligntok/core";
 import { Command } from "commander";
-import { formatBytes } from "../progress-printer.ts";
+import { formatBytes, formatFigure } from "../progress-printer.ts";
 import { defineAction, type Session } from "../session.ts";
+import { formatColumns } from "../text-table.ts";
 import { formatWeightsTree } from "../weights-tree.ts";
 
 export function weightsInspectCommand(): Command {
   const command = new Command("inspect")
     .summary("names, shapes, dtypes and sizes of the tensors in a file")
-    .description("Shows what a file or folder of weights holds, without reading the tensors.")
-    .argument("<path>", "file of any format that is read here, or a folder of Hugging Face")
+    .description(
+      "Shows what a file or folder of weights holds, without reading the tensors; of a tokenizer also its configuration and parts.",
+    )
+    .argument(
+      "<path>",
+      "file of any format that is read here, a folder of Hugging Face, or a tokenizer",
+    )
     .addHelpText(
       "after",
       `
 Examples:
   aligntok weights inspect model.safetensors
-  aligntok weights inspect dinov2-small --json`,
+  aligntok weights inspect dinov2-small --json
+  aligntok weights inspect runs/quickstart/tokenizer`,
     );
   return defineAction(command, inspect);
 }
 
 async function inspect(_options: unknown, { args, answer }: Session): Promise<void> {
   const [path = ""] = args;
-  const { openCheckpoint } = await import("@aligntok/checkpoint");
-  const { format, tensors, metadata } = await openCheckpoint(path);
+  const [{ openCheckpoint }, { inspectTokenizer }] = await Promise.all([
+    import("@aligntok/checkpoint"),
+    import("@aligntok/aligntok"),
+  ]);
+  const tokenizer = await inspectTokenizer(path).catch(() => undefined);
+  const { format, tensors, metadata } = await openCheckpoint(path).catch((error): Inspected => {
+    if (tokenizer) return { format: "several files", tensors: tokenizer.tensors, metadata: {} };
+    throw error;
+  });
   const entries = Object.entries(tensors).map(([name, { dtype, shape }]) => ({
     name,
     dtype,
@@ -40,9 +56,43 @@ async function inspect(_options: unknown, { args, answer }: Session): Promise<vo
       ...formatWeightsTree(tensors).map((line) => `  ${line}`),
       `${entries.length} tensors (${kinds || "none"}), ${parameters} elements, ${formatBytes(bytes)}`,
       ...Object.entries(metadata).map(([key, value]) => `${key}: ${shorten(value)}`),
+      ...(tokenizer ? describeTokenizer(tokenizer) : []),
     ],
-    { format, tensors: entries, totals: { tensors: entries.length, parameters, bytes }, metadata },
+    {
+      ...{ format, tensors: entries, totals: { tensors: entries.length, parameters, bytes } },
+      metadata,
+      ...(tokenizer && { tokenizer: summarise(tokenizer) }),
+    },
   );
+}
+
+/** A tokenizer's files may be more than a checkpoint is. */
+type Inspected = Pick<Checkpoint, "metadata"> & {
+  readonly format: string;
+  readonly tensors: Readonly<Record<string, NdArray>>;
+};
+
+function describeTokenizer(tokenizer: InspectedTokenizer): string[] {
+  const { model, stride, latent, imageSize, config, parts, stats, ignored } = tokenizer;
+  const range = (values: Float32Array) =>
+    `${formatFigure(Math.min(...values))} to ${formatFigure(Math.max(...values))}`;
+  return [
+    "",
+    `tokenizer ${model}: f${stride} d${latent}${model === "aligntok" ? `, trained at ${heightAndWidth(imageSize).join("x")} px` : ""}`,
+    ...formatColumns(
+      ["part", "weights"],
+      Object.entries(parts).map(([part, count]) => [part, count.toLocaleString("en-US")]),
+    ),
+    stats
+      ? `latents: means ${range(stats.mean)}, deviations ${range(stats.std)}`
+      : "latents: statistics not known",
+    ...(ignored.length > 0 ? [`no part of it: ${ignored.length} tensors`] : []),
+    ...Object.entries(config).map(([key, value]) => `${key}: ${JSON.stringify(value)}`),
+  ];
+}
+
+function summarise({ tensors: _, stats, ...tokenizer }: InspectedTokenizer): object {
+  return { ...tokenizer, stats: stats ? { mean: [...stats.mean], std: [...stats.std] } : null };
 }
 
 /** Metadata may be whole documents. */
