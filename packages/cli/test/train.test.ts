@@ -24,6 +24,14 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true }));
 
+/** Of a baseline of one stage. */
+function settingsOf(size: string, stage: Readonly<Record<string, number>>): string[] {
+  return [
+    ...[`data.size=${size}`, "batchSize=4", "checkpointEvery=2"],
+    ...Object.entries(stage).map(([key, value]) => `stages.reconstruction.${key}=${value}`),
+  ].flatMap((setting) => ["--set", setting]);
+}
+
 const train = (...args: string[]) => aligntok(["train", "tokenizer", small, ...args]);
 
 describe("train tokenizer", () => {
@@ -84,14 +92,10 @@ describe("train tokenizer", () => {
   it("trains a baseline that other commands open", async () => {
     const out = join(folder, "va-vae");
     const config = packageFile("configs/tokenizer/baselines/small-va-vae.yaml");
-    const settings = ["data.size=[32, 48]", "batchSize=4", "checkpointEvery=2"];
-    const stage = { steps: 4, warmup: 2, discriminatorStart: 2 };
-    for (const [key, value] of Object.entries(stage)) {
-      settings.push(`stages.reconstruction.${key}=${value}`);
-    }
+    const settings = settingsOf("[32, 48]", { steps: 4, warmup: 2, discriminatorStart: 2 });
     const { status, stdout, stderr } = await aligntok([
       ...["train", "tokenizer", config, "--out", out, "--json"],
-      ...settings.flatMap((setting) => ["--set", setting]),
+      ...settings,
     ]);
     expect(stderr).toMatch(/trains encoder .* decoder .* linear_proj .* frozen: foundation_model/);
     expect(status).toBe(0);
@@ -102,6 +106,20 @@ describe("train tokenizer", () => {
     expect(tokenizer.latentShape(32, 32)).toEqual([2, 2, 32]);
     expect(tokenizer.stats?.std).toHaveLength(32);
   }, 240_000);
+
+  it("stops where a loss is not finite: step, term, last good checkpoint", async () => {
+    const config = packageFile("configs/tokenizer/baselines/small-vae.yaml");
+    const settings = settingsOf("32", {
+      ...{ steps: 6, warmup: 2, discriminatorStart: 6, lr: 1e20, emaDecay: 0 },
+    });
+    const { status, stderr } = await aligntok([
+      ...["train", "tokenizer", config, "--out", join(folder, "nan"), "--on-nan", "stop"],
+      ...settings,
+    ]);
+    expect(status).toBe(1);
+    expect(stderr).toMatch(/step 3 of 6: expected a finite absolute, got NaN/);
+    expect(stderr).toMatch(/checkpoints.step-000002/);
+  }, 120_000);
 
   it("reads a configuration of one stage", async () => {
     const path = join(folder, "refine.yaml");

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { check } from "@aligntok/core";
-import { Command } from "commander";
+import { Command, Option } from "commander";
 import { defineAction, type Session } from "../session.ts";
 
 interface TrainOptions {
@@ -8,6 +8,7 @@ interface TrainOptions {
   readonly out?: string;
   readonly resume?: true;
   readonly plan?: true;
+  readonly onNan?: "stop" | "skip";
 }
 
 export function trainCommand(): Command {
@@ -28,6 +29,12 @@ function trainTokenizerCommand(): Command {
     .option("--out <folder>", "run folder (default: runs/ and the name of the configuration)")
     .option("--resume", "continue the run that the folder holds")
     .option("--plan", "print what would be done, and stop")
+    .addOption(
+      new Option(
+        "--on-nan <what>",
+        "at a loss that is not finite: stop, or skip the step (default: as onNaN of the stage says, stop)",
+      ).choices(["stop", "skip"]),
+    )
     .addHelpText(
       "after",
       `
@@ -84,6 +91,7 @@ async function trainTokenizer(options: TrainOptions, session: Session): Promise<
     name,
     resume: options.resume ?? false,
     session,
+    ...(options.onNan && { onNaN: options.onNan }),
   });
   answer(summary, { out, tokenizer: join(out, "tokenizer"), metrics });
 }

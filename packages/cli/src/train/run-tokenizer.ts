@@ -36,6 +36,8 @@ export interface TokenizerRunOptions {
   /** Whether to continue what the folder holds. */
   readonly resume: boolean;
   readonly session: Session;
+  /** Of every stage. @default as the configuration says */
+  readonly onNaN?: "stop" | "skip";
 }
 
 export interface TrainedTokenizer {
@@ -55,7 +57,7 @@ export async function runTokenizerTraining(
   training: TokenizerTraining,
   options: TokenizerRunOptions,
 ): Promise<TrainedTokenizer> {
-  const { out, name, resume, session } = options;
+  const { out, name, resume, session, onNaN } = options;
   const { config, images, initial, pretrained: given, seed } = training;
   const { data } = config;
   const stages = stagesOf(config);
@@ -90,7 +92,7 @@ export async function runTokenizerTraining(
   for (const [i, { name: stage }] of stages.entries()) {
     const folder = join(out, "stages", `${i + 1}-${stage}`);
     trained = await clock.time(`stage ${i + 1}: ${stage}`, () =>
-      runStage(trained, i, { training, folder, session, watch }),
+      runStage(trained, i, { training, folder, session, watch, onNaN }),
     );
     const tokenizer = trained.open(engineOptions(session));
     await clock.time("metrics", async () => {
@@ -137,12 +139,14 @@ async function runStage(
     folder,
     session,
     watch,
+    onNaN,
   }: {
     readonly training: TokenizerTraining;
     readonly folder: string;
     readonly session: Session;
     /** Looks at the tokenizer of a checkpoint. */
     readonly watch: (tokenizer: Tokenizer, picture: string) => Promise<Metrics>;
+    readonly onNaN: "stop" | "skip" | undefined;
   },
 ): Promise<Trainee> {
   const { data, batchSize, microBatch, discriminator, checkpointEvery, logEvery } = config;
@@ -166,6 +170,7 @@ async function runStage(
     lr: createSchedule(lr, { shape: schedule, steps, warmup, minimum: lr / 20 }),
     ...(microBatch && { microBatch }),
     ...(perceptual && { perceptual }),
+    ...(onNaN && { onNaN }),
     discriminator,
     log,
     logEvery,
