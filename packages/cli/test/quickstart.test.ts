@@ -89,7 +89,7 @@ it("runs to a report, and ends in the same metrics when it is killed and started
   const last = await aligntok(["quickstart", ...common, "--out", killed]);
   expect(last.status).toBe(0);
   expect(metricsOf(killed)).toEqual(metricsOf(whole));
-}, 240_000);
+}, 600_000);
 
 it("ends with 130 at Ctrl-C, and refuses other settings in the same folder", async () => {
   const out = join(folder, "interrupted");
