@@ -92,14 +92,18 @@ function formatTable(ids: readonly RowId[], results: readonly Result[]): string 
   const head = columns.flatMap(({ title, paper }) => (paper ? [title, "paper"] : [title]));
   const body = ids.map((id) => {
     const own = results.filter((result) => result.id === id);
-    const { name, paper } = rowOf(id);
+    const { name } = rowOf(id);
     const cells = columns.flatMap((column) => {
       const measured = describe(valuesOf(own, column.metric), column.show);
-      return column.paper ? [measured, paper[column.paper]?.toString() ?? ""] : [measured];
+      return column.paper ? [measured, paperValue(id, column.paper)] : [measured];
     });
     return [name, ...cells, String(own.length)];
   });
   return markdown(["", ...head, "seeds"], body);
+}
+
+function paperValue(id: RowId, key: keyof Row["paper"]): string {
+  return rowOf(id).paper[key]?.toFixed(key === "cknna" ? 3 : 2) ?? "";
 }
 
 /** `15.20 ± 0.03`: mean and standard deviation. */
@@ -126,7 +130,7 @@ function formatClaims(results: readonly Result[]): string {
       pairs.map(([a, b]) => a - b),
       show,
     );
-    const papers = [better, worse].map((id) => rowOf(id).paper[paper ?? "gfid"]);
+    const papers = [better, worse].map((id) => paperValue(id, paper ?? "gfid"));
     return [
       [
         title,
@@ -137,16 +141,24 @@ function formatClaims(results: readonly Result[]): string {
       ],
     ];
   });
-  return markdown(["", "the paper's ordering", "paper", "difference here", "holds in seeds"], body);
+  const head = ["", "the paper's ordering", "paper", "difference here", "holds in seeds"];
+  return markdown(head, body, 2);
 }
 
 function valuesOf(results: readonly Result[], metric: Metric): number[] {
   return results.flatMap((result) => result[metric] ?? []);
 }
 
-function markdown(head: readonly string[], body: readonly (readonly string[])[]): string {
+/** @param names columns of words, which come first */
+function markdown(
+  head: readonly string[],
+  body: readonly (readonly string[])[],
+  names = 1,
+): string {
   const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
-  return [line(head), line(head.map((_, i) => (i === 0 ? "---" : "---:"))), ...body.map(line)].join(
-    "\n",
-  );
+  return [
+    line(head),
+    line(head.map((_, i) => (i < names ? "---" : "---:"))),
+    ...body.map(line),
+  ].join("\n");
 }
