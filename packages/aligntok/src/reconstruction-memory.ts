@@ -36,7 +36,7 @@ export interface TrainingEstimate {
 }
 
 export function estimateReconstruction(
-  training: ReconstructionTraining,
+  training: Omit<ReconstructionTraining<unknown>, "complete">,
   options: ReconstructionSize &
     Pick<ReconstructionConfig, "perceptual"> & {
       readonly discriminator?: DiscriminatorConfig | false;

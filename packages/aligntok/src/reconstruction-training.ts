@@ -104,8 +104,17 @@ export interface ReconstructionTrainingOptions
   readonly onProgress?: (progress: TrainingProgress) => void;
 }
 
+/** `Trained`: a tokenizer's weights, of some kind. */
+export interface EvaluationOptions<Trained> {
+  /**
+   * Measures the tokenizer as it stands (its moving average where one is kept) at each checkpoint; what it gives goes to
+   * the log. @default nothing
+   */
+  readonly evaluate?: (tokenizer: Trained, step: number) => Metrics | Promise<Metrics>;
+}
+
 /** What a kind of tokenizer adds to the run. */
-export interface ReconstructionTraining {
+export interface ReconstructionTraining<Trained> {
   /** Names the run in its checkpoints, which no other may take up, and its random streams. */
   readonly name: string;
   /** What progress and errors call it. */
@@ -124,8 +133,8 @@ export interface ReconstructionTraining {
   readonly step: (discriminator?: DiscriminatorConfig) => (inputs: StageInputs) => StageOutputs;
   /** What the step needs besides images, trained weights and judges. `rows` are those that the batch is a part of. */
   readonly inputs: (batch: StageBatch, part: BatchPart) => ExtraInputs;
-  /** Measures the trained weights (their moving average where one is kept) at each checkpoint. @default nothing */
-  readonly evaluate?: (trained: Parameters, step: number) => Metrics | Promise<Metrics>;
+  /** The tokenizer of trained weights. */
+  readonly complete: (trained: Parameters) => Trained;
 }
 
 /** Where a batch lies in the whole one of a step. */
@@ -140,29 +149,28 @@ export type ExtraInputs = {
   readonly [Name in "frozen" | "snapshot"]?: Parameters;
 } & { readonly [Name in "features" | "latents" | "noise"]?: NdArray<"float32"> };
 
-export interface ReconstructionTrained {
-  /** The trained weights: their moving average where one was kept. */
-  readonly trained: Parameters;
-  readonly discriminator?: Parameters;
-}
-
 /** Losses that `maxLoss` holds for; the generator's has a weight that adapts to it. */
 const limited: readonly (keyof StageLosses)[] = [
   ...(["absolute", "perceptual", "semantic", "kl", "vf", "discriminator"] as const),
 ];
 
-/** Runs a training to its end, from the latest checkpoint in its folder if there is one. */
-export async function trainReconstruction(
-  training: ReconstructionTraining,
-  options: ReconstructionTrainingOptions,
-): Promise<ReconstructionTrained> {
-  const { name, task, groups = [], eps = 1e-8, discriminatorStart, emaDecay, evaluate } = training;
+/**
+ * Runs a training to its end, from the latest checkpoint in its folder if there is one.
+ *
+ * @returns the tokenizer of the last step's weights, or of their moving average where one was kept
+ */
+export async function trainReconstruction<Trained extends object>(
+  training: ReconstructionTraining<Trained>,
+  options: ReconstructionTrainingOptions & EvaluationOptions<Trained>,
+): Promise<Trained & { readonly discriminator?: Parameters }> {
+  const { name, task, groups = [], eps = 1e-8, discriminatorStart, emaDecay, complete } = training;
   const { folder, steps, seed = 0, lr = 1e-4, weightDecay = 0, maxGradNorm } = options;
+  const { evaluate, ...run } = options;
   const { discriminator: judgeOption = {}, maxLoss = 1e4 } = options;
   const schedule = typeof lr === "number" ? createConstantSchedule(lr) : lr;
   const weights = flattenParameters(training.trainable);
   const ema = emaDecay > 0 ? createEma(weights, { decay: emaDecay }) : undefined;
-  const averaged = () => (ema?.parameters ?? weights).views;
+  const tokenizer = () => complete((ema?.parameters ?? weights).views);
   const adam = createAdamW(weights, { betas, eps, weightDecay, groups, ...(ema && { ema }) });
   const judge =
     judgeOption && steps > discriminatorStart
@@ -204,10 +212,10 @@ export async function trainReconstruction(
 
   try {
     await runTraining({
-      ...options,
+      ...run,
       task,
       step,
-      ...(evaluate && { evaluate: (done: number) => evaluate(averaged(), done) }),
+      ...(evaluate && { evaluate: (done: number) => evaluate(tokenizer(), done) }),
       limits: Object.fromEntries(limited.map((term) => [term, maxLoss])),
       save: () => ({
         tensors: {
@@ -237,17 +245,14 @@ export async function trainReconstruction(
     judged?.dispose();
   }
   const discriminator = judge?.inputs() ?? training.carried;
-  return {
-    trained: averaged(),
-    ...(discriminator && { discriminator }),
-  };
+  return { ...tokenizer(), ...(discriminator && { discriminator }) };
 }
 
 type Graph = Jitted<StageInputs, StageOutputs>;
 
 /** Losses and gradients of a batch, in parts where it is larger than `microBatch`. Changes nothing but its own buffers. */
 function createGradients(
-  training: ReconstructionTraining,
+  training: Pick<ReconstructionTraining<unknown>, "inputs">,
   {
     weights,
     options,

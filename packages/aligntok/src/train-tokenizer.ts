@@ -1,6 +1,6 @@
 /** Trains one stage: batches in, weights out, with checkpoints that resume bit for bit. */
 import { check, createRandom, type NdArray, ndarray, type Parameters } from "@aligntok/core";
-import { type Metrics, splitParameters } from "@aligntok/train";
+import { splitParameters } from "@aligntok/train";
 import { decoderStride } from "./decoder.ts";
 import { type EncoderRates, encoderGroups } from "./encoder-rates.ts";
 import { initLora, mergeLora } from "./lora.ts";
@@ -11,6 +11,7 @@ import {
 } from "./reconstruction-memory.ts";
 import {
   type BatchPart,
+  type EvaluationOptions,
   type ReconstructionTraining,
   type ReconstructionTrainingOptions,
   type StageBatch,
@@ -42,13 +43,10 @@ interface StageOptions
   readonly emaDecay?: number;
 }
 
-export interface TrainStageOptions extends StageOptions, ReconstructionTrainingOptions {
-  /**
-   * Measures the tokenizer as it stands (its moving average where one is kept) at each checkpoint; what it gives goes to
-   * the log. @default nothing
-   */
-  readonly evaluate?: (tokenizer: TokenizerWeights, step: number) => Metrics | Promise<Metrics>;
-}
+export interface TrainStageOptions
+  extends StageOptions,
+    ReconstructionTrainingOptions,
+    EvaluationOptions<TokenizerWeights> {}
 
 export interface StageEstimateOptions extends StageOptions, ReconstructionSize {}
 
@@ -69,18 +67,7 @@ export async function trainStage(
   previous: TrainedStage,
   options: TrainStageOptions,
 ): Promise<TrainedStage> {
-  const { evaluate } = options;
-  const { training, complete } = prepareStage(previous, options);
-  const { trained, discriminator } = await trainReconstruction(
-    {
-      ...training,
-      ...(evaluate && {
-        evaluate: (weights: Parameters, step: number) => evaluate(complete(weights), step),
-      }),
-    },
-    options,
-  );
-  return { ...complete(trained), ...(discriminator && { discriminator }) };
+  return trainReconstruction(prepareStage(previous, options).training, options);
 }
 
 /**
@@ -96,14 +83,13 @@ export function estimateStage(
   return estimateReconstruction(training, { ...options, frozen });
 }
 
-/** How a stage trains a tokenizer, and the tokenizer that its trained weights are a part of. */
+/** How a stage trains a tokenizer, and what of it stays frozen. */
 function prepareStage(
   previous: TrainedStage,
   options: StageOptions,
 ): {
-  readonly training: ReconstructionTraining;
+  readonly training: ReconstructionTraining<TokenizerWeights>;
   readonly frozen: Parameters;
-  readonly complete: (trained: Parameters) => TokenizerWeights;
 } {
   const { stage, seed = 0, discriminator: _, ...losses } = options;
   const { discriminatorStart = stage === "latent" ? 5000 : 0 } = options;
@@ -151,7 +137,7 @@ function prepareStage(
     return ndarray(noise, [end - start, tokens, latent]);
   }
 
-  const training: ReconstructionTraining = {
+  const training: ReconstructionTraining<TokenizerWeights> = {
     name: stage,
     task: `stage ${stage}`,
     trainable,
@@ -161,6 +147,7 @@ function prepareStage(
     emaDecay,
     step: (discriminator) =>
       createStageStep({ ...config, ...(discriminator && { discriminator }) }),
+    complete,
     inputs: (batch, part) => ({
       ...constantsFor(batch),
       ...(batch.features && stage !== "refine" && { features: batch.features }),
@@ -180,7 +167,7 @@ function prepareStage(
       ),
     };
   }
-  return { training, frozen, complete };
+  return { training, frozen };
 }
 
 /** `(N, h, w, d)` to `(N, T, d)`, the same memory. */

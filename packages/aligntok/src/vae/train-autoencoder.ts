@@ -2,7 +2,7 @@
 import { createRandom, type NdArray, ndarray, type Parameters } from "@aligntok/core";
 import { resamplePositions, type ViTConfig, vitShapes } from "@aligntok/encoders";
 import { torchLinear } from "@aligntok/nn";
-import { type Metrics, selectParameters } from "@aligntok/train";
+import { selectParameters } from "@aligntok/train";
 import { withPrefix } from "../encoder.ts";
 import {
   estimateReconstruction,
@@ -11,6 +11,7 @@ import {
 } from "../reconstruction-memory.ts";
 import {
   type BatchPart,
+  type EvaluationOptions,
   type ReconstructionTraining,
   type ReconstructionTrainingOptions,
   type StageBatch,
@@ -39,13 +40,10 @@ interface PhaseOptions
   readonly emaDecay?: number;
 }
 
-export interface TrainAutoencoderOptions extends PhaseOptions, ReconstructionTrainingOptions {
-  /**
-   * Measures the autoencoder as it stands (its moving average where one is kept) at each checkpoint; what it gives goes to
-   * the log. @default nothing
-   */
-  readonly evaluate?: (autoencoder: AutoencoderWeights, step: number) => Metrics | Promise<Metrics>;
-}
+export interface TrainAutoencoderOptions
+  extends PhaseOptions,
+    ReconstructionTrainingOptions,
+    EvaluationOptions<AutoencoderWeights> {}
 
 export interface AutoencoderEstimateOptions extends PhaseOptions, ReconstructionSize {}
 
@@ -73,18 +71,7 @@ export async function trainAutoencoder(
   previous: TrainedAutoencoder,
   options: TrainAutoencoderOptions,
 ): Promise<TrainedAutoencoder> {
-  const { evaluate } = options;
-  const { training, complete } = preparePhase(previous, options);
-  const { trained, discriminator } = await trainReconstruction(
-    {
-      ...training,
-      ...(evaluate && {
-        evaluate: (weights: Parameters, step: number) => evaluate(complete(weights), step),
-      }),
-    },
-    options,
-  );
-  return { ...complete(trained), ...(discriminator && { discriminator }) };
+  return trainReconstruction(preparePhase(previous, options), options);
 }
 
 /**
@@ -96,18 +83,14 @@ export function estimateAutoencoder(
   previous: TrainedAutoencoder,
   options: AutoencoderEstimateOptions,
 ): TrainingEstimate {
-  const { training } = preparePhase(previous, options);
-  return estimateReconstruction(training, options);
+  return estimateReconstruction(preparePhase(previous, options), options);
 }
 
-/** How a phase trains an autoencoder, and the autoencoder that its trained weights are a part of. */
+/** How a phase trains an autoencoder. */
 function preparePhase(
   previous: TrainedAutoencoder,
   options: PhaseOptions,
-): {
-  readonly training: ReconstructionTraining;
-  readonly complete: (trained: Parameters) => TrainedAutoencoder;
-} {
+): ReconstructionTraining<TrainedAutoencoder> {
   const { config: autoencoder, parameters } = previous;
   const { vision, discriminatorStart = 5000, emaDecay = 0, seed = 0, discriminator: _ } = options;
   const name = vision ? "va-vae" : "autoencoder";
@@ -153,27 +136,23 @@ function preparePhase(
     return grids.get(grid.join())!;
   }
 
-  const training: ReconstructionTraining = {
+  return {
     name,
     task: vision ? "VA-VAE" : "autoencoder",
     trainable: { ...parameters, ...(projection && { [projectionName]: projection }) },
     ...(previous.discriminator && { carried: previous.discriminator }),
     ...{ eps, discriminatorStart, emaDecay },
     step: (judge) => createAutoencoderStep({ ...config, ...(judge && { discriminator: judge }) }),
+    complete: (trained) => ({
+      config: autoencoder,
+      parameters: selectParameters(trained, Object.keys(autoencoderShapes(autoencoder))),
+      ...(projection && { projection: trained[projectionName]! }),
+    }),
     inputs: (batch, part) => ({
       noise: noiseFor(batch, part),
       ...(vision && (batch.features ? { features: batch.features } : { frozen: frozenFor(batch) })),
     }),
   };
-
-  function complete(trained: Parameters): TrainedAutoencoder {
-    return {
-      config: autoencoder,
-      parameters: selectParameters(trained, Object.keys(autoencoderShapes(autoencoder))),
-      ...(projection && { projection: trained[projectionName]! }),
-    };
-  }
-  return { training, complete };
 }
 
 /** Weights that the tokens depend on: no classifier. */
