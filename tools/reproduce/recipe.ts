@@ -32,9 +32,6 @@ export const losses = {
 export const discriminatorStart = { first: 0.5, later: 0 } as const;
 export const emaDecay = 0.99;
 
-/** VA-VAE's weight of its first phase, with the margins of its last. */
-export const visionWeight = 0.5;
-
 export const diffusion = {
   config: {
     ...lightningDitDefaults,

@@ -3,6 +3,7 @@
  * The paper's numbers are those of its Tables 1, 3 and 16 (ImageNet at 256 px, LightningDiT-XL/1 after 80,000 steps).
  */
 import type { Stage, TrainStageOptions } from "@aligntok/aligntok";
+import type { VisionConfig } from "@aligntok/aligntok/vae";
 
 export type RowId =
   | "stage-1"
@@ -14,12 +15,14 @@ export type RowId =
   | "lora"
   | "all-stages"
   | "vanilla-vae"
-  | "va-vae";
+  | "va-vae"
+  | "va-vae-margins";
 
 export interface Row {
   readonly id: RowId;
   /** What the tables call it. */
   readonly name: string;
+  /** The weights and margins of a VA-VAE are those of its first phase; its last one has 0.1, 0.5 and 0.25. */
   readonly training:
     | {
         readonly stage: Stage;
@@ -27,14 +30,14 @@ export interface Row {
         readonly from?: RowId;
         readonly options?: Partial<TrainStageOptions>;
       }
-    | { readonly autoencoder: { readonly vision: boolean } };
+    | { readonly autoencoder: { readonly vision?: Partial<VisionConfig> } };
   /** Whether a diffusion model learns its latents; a refined decoder takes the samples of the row before. */
   readonly diffusion?: true;
   readonly paper: {
-    readonly rfid: number;
+    readonly rfid?: number;
     /** % */
-    readonly probe: number;
-    readonly gfid: number;
+    readonly probe?: number;
+    readonly gfid?: number;
     readonly cknna?: number;
   };
 }
@@ -101,16 +104,25 @@ export const rows: readonly Row[] = [
   {
     id: "vanilla-vae",
     name: "Vanilla VAE",
-    training: { autoencoder: { vision: false } },
+    training: { autoencoder: {} },
     diffusion: true,
     paper: { rfid: 0.26, probe: 6.04, gfid: 3.31, cknna: 0.023 },
   },
   {
     id: "va-vae",
     name: "VA-VAE",
-    training: { autoencoder: { vision: true } },
+    training: { autoencoder: { vision: { weight: 0.5, cosineMargin: 0, distanceMargin: 0 } } },
     diffusion: true,
     paper: { rfid: 0.28, probe: 22.96, gfid: 3.13, cknna: 0.233 },
+  },
+  {
+    id: "va-vae-margins",
+    name: "VA-VAE with margins",
+    training: {
+      autoencoder: { vision: { weight: 0.5, cosineMargin: 0.5, distanceMargin: 0.25 } },
+    },
+    diffusion: true,
+    paper: {},
   },
 ];
 

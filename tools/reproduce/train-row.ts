@@ -8,7 +8,12 @@ import {
   type TrainedStage,
   trainStage,
 } from "@aligntok/aligntok";
-import { createAutoencoder, initAutoencoder, trainAutoencoder } from "@aligntok/aligntok/vae";
+import {
+  createAutoencoder,
+  initAutoencoder,
+  trainAutoencoder,
+  type VisionConfig,
+} from "@aligntok/aligntok/vae";
 import { createRandom, type Images, type NdArray, type Tokenizer } from "@aligntok/core";
 import type { VisionEncoder } from "@aligntok/encoders";
 import type { EngineOptions } from "@aligntok/jit";
@@ -85,7 +90,7 @@ async function trainAligned(id: RowId, setting: Setting): Promise<TrainedStage> 
 
 async function trainBaseline(
   id: RowId,
-  { vision }: { readonly vision: boolean },
+  { vision }: { readonly vision?: Partial<VisionConfig> },
   setting: Setting,
 ): Promise<TrainedRow> {
   const { encoder, seed, engine } = setting;
@@ -96,7 +101,7 @@ async function trainBaseline(
     {
       ...shared(id, setting, { steps: autoencoderSteps, lr: autoencoderRate }),
       discriminatorStart: Math.floor(discriminatorStart.first * autoencoderSteps),
-      ...(vision && { vision: { encoder, weight: recipe.visionWeight } }),
+      ...(vision && { vision: { ...vision, encoder } }),
     },
   );
   const tokenizer = createAutoencoder(trained, engine);
