@@ -1,7 +1,8 @@
 /**
  * The paper's comparisons in the small: trains every row of `reproduce/rows.ts` for each seed, measures it, and writes the
- * tables of docs/reproduction.md to `tables.md` in the run folder, and to the page with `--page`. A killed run continues
- * where it was; rows that are done are not trained again. Several processes may work on different seeds or rows.
+ * tables of docs/reproduction.md to `tables.md` in the run folder and, with `--page`, to the page, with all numbers in a
+ * file beside it. A killed run continues where it was; rows that are done are not trained again. Several processes may
+ * work on different seeds or rows.
  *
  *     node --import tsx --conditions=@aligntok/source tools/reproduce.ts --images flowers-256.tar --judge vit-tiny-patch16-224 \
  *       [--out runs/reproduction] [--seeds 1,2,3] [--rows stage-1,semantic-0] [--threads 2] [--page docs/reproduction.md]
@@ -59,12 +60,15 @@ for (const seed of values.seeds.split(",").map(Number)) {
 await writeTables();
 
 async function writeTables(): Promise<void> {
-  const tables = formatTables(await readResults(values.out));
+  const results = await readResults(values.out);
+  const tables = formatTables(results);
   await writeFileAtomic(join(values.out, "tables.md"), `${tables}\n`);
   if (!values.page) return;
   const text = await readFile(values.page, "utf8");
   const between = /(?<=<!-- tables -->\n).*(?=<!-- end of tables -->)/s;
   await writeFileAtomic(values.page, text.replace(between, `\n${tables}\n\n`));
+  const lines = results.map((result) => `${JSON.stringify(result)}\n`);
+  await writeFileAtomic(values.page.replace(/\.md$/, ".jsonl"), lines.join(""));
 }
 
 async function measureRow(id: RowId, setting: Setting, judge: Judge): Promise<Measures> {
