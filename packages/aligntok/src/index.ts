@@ -66,7 +66,11 @@ export {
   type StageLosses,
   type StageOutputs,
 } from "./reconstruction-step.ts";
-export type { ReconstructionTrainingOptions, StageBatch } from "./reconstruction-training.ts";
+export type {
+  EvaluationOptions,
+  ReconstructionTrainingOptions,
+  StageBatch,
+} from "./reconstruction-training.ts";
 export {
   createStageStep,
   type SemanticTarget,
