@@ -9,7 +9,6 @@
  */
 import { parseArgs } from "node:util";
 import {
-  createLpipsPerceptual,
   createStageStep,
   decoderSizes,
   initDiscriminator,
@@ -23,7 +22,6 @@ import {
 import { byteLength, createRandom, type NdArray, type Parameters, sizeOf } from "@aligntok/core";
 import { vitModels } from "@aligntok/encoders";
 import { compile, estimateMemory, specOf } from "@aligntok/jit";
-import { lpipsKeys } from "@aligntok/lpips";
 import {
   createAdamW,
   createEma,
@@ -31,6 +29,7 @@ import {
   splitParameters,
   zerosLike,
 } from "@aligntok/train";
+import { createLpips } from "../packages/cli/src/bench/judges.ts";
 
 const { values } = parseArgs({
   options: {
@@ -69,22 +68,6 @@ const weights = (shapes: Readonly<Record<string, readonly number[]>>): Parameter
     ]),
   );
 
-function vggShapes(): Record<string, readonly number[]> {
-  const widths = [64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512];
-  const taps = [64, 128, 256, 512, 512];
-  const shapes: Record<string, readonly number[]> = {};
-  let [layer, input] = [0, 3];
-  for (const name of lpipsKeys({ network: "vgg" })) {
-    if (name.startsWith("lin")) shapes[name] = [1, taps[Number(name[3])]!, 1, 1];
-    else if (name.endsWith(".bias")) shapes[name] = [input];
-    else {
-      shapes[name] = [widths[layer]!, input, 3, 3];
-      input = widths[layer++]!;
-    }
-  }
-  return shapes;
-}
-
 const mib = (bytes: number) => Math.round(bytes / 2 ** 20);
 const parameters = weights(tokenizerShapes(config));
 const { trainable, frozen } = splitParameters(parameters, trainableParts[stage]);
@@ -101,10 +84,7 @@ const judged = Object.fromEntries(
 const judgeWeights = flattenParameters(judged);
 const judgeGradients = zerosLike(judgeWeights);
 const judgeAdam = createAdamW(judgeWeights, { betas: [0.5, 0.9], weightDecay: 0 });
-const perceptual = createLpipsPerceptual({
-  config: { network: "vgg" },
-  parameters: weights(vggShapes()),
-});
+const perceptual = createLpips();
 const step = createStageStep({
   stage,
   tokenizer: config,

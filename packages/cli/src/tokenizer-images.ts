@@ -2,6 +2,7 @@
 import { check, heightAndWidth, type Images, ndarray, type PixelSize } from "@aligntok/core";
 import type { CountingImageSource, ImageDataset } from "@aligntok/data-laion";
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { onErrorOption } from "./on-error-option.ts";
 import { wholeNumber } from "./session.ts";
 
 export interface ImagesChoice {
@@ -40,14 +41,7 @@ export function addImagesOptions(command: Command): Command {
         .choices(["center", "adm"])
         .default("center"),
     )
-    .addOption(
-      new Option(
-        "--on-error <what>",
-        "of images that cannot be read: raise, or skip and count them",
-      )
-        .choices(["raise", "skip"])
-        .default("raise"),
-    )
+    .addOption(onErrorOption())
     .addOption(new Option("--batch <n>", "images at a time").argParser(wholeNumber(1)).default(8));
 }
 

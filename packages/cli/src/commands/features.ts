@@ -7,6 +7,7 @@ import type { Precision } from "@aligntok/jit";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { checkArrayPath } from "../array-file.ts";
 import { engineOptions } from "../engine-options.ts";
+import { onErrorOption } from "../on-error-option.ts";
 import { writePcaSheet } from "../report/pca-sheet.ts";
 import { identityOf, type RowStream, writeResumableArray } from "../resumable-array.ts";
 import { defineAction, type Session, wholeNumber } from "../session.ts";
@@ -80,14 +81,7 @@ export function featuresCommand(): Command {
         .default("none"),
     )
     .option("--no-norm", "tokens as the block leaves them, without the final normalisation")
-    .addOption(
-      new Option(
-        "--on-error <what>",
-        "of images that cannot be read: raise, or skip and count them",
-      )
-        .choices(["raise", "skip"])
-        .default("raise"),
-    )
+    .addOption(onErrorOption())
     .option(
       "--pca <file.png>",
       "also a picture: the first images, their patch tokens' main components as colours",

@@ -145,21 +145,17 @@ export const tokenizerConfigSchema = z.discriminatedUnion("kind", [
 export type TokenizerConfigFile = z.output<typeof tokenizerConfigSchema>;
 export type AutoencoderConfigFile = z.output<typeof autoencoderConfig>;
 
+type Rate = Pick<z.output<typeof alignedStage>, "lr" | "schedule" | "warmup">;
+
 /** One stage of a configuration: what it is called, its length and rate, and the options of its kind. */
 interface TrainingStage<Options> {
   readonly name: string;
   readonly steps: number;
-  readonly rate: { readonly lr: number } & Pick<
-    z.output<typeof alignedStage>,
-    "schedule" | "warmup"
-  >;
+  readonly rate: Rate;
   readonly options: Options;
 }
 
-type OptionsOf<Schema extends z.ZodType> = Omit<
-  z.output<Schema>,
-  "steps" | "lr" | "schedule" | "warmup"
->;
+type OptionsOf<Schema extends z.ZodType> = Omit<z.output<Schema>, "steps" | keyof Rate>;
 
 export type AlignedStage = TrainingStage<
   OptionsOf<typeof alignedStage> & { readonly stage: Stage }
@@ -188,12 +184,9 @@ export function stagesOf(
   return config.kind === "aligntok" ? alignedStages(config) : autoencoderStages(config);
 }
 
-function listStages<
-  Settings extends { steps: number; lr: number } & Pick<
-    z.output<typeof alignedStage>,
-    "schedule" | "warmup"
-  >,
->(given: readonly (readonly [string, Settings | false])[]) {
+function listStages<Settings extends Rate & { readonly steps: number }>(
+  given: readonly (readonly [string, Settings | false])[],
+) {
   const listed = given.flatMap(([name, own]) => {
     if (!own) return [];
     const { steps, lr, schedule, warmup, ...options } = own;
