@@ -4,7 +4,7 @@
  * file beside it. A killed run continues where it was; rows that are done are not trained again. Several processes may
  * work on different seeds or rows.
  *
- *     node --import tsx --conditions=@aligntok/source tools/reproduce.ts --images flowers-256.tar --judge vit-tiny-patch16-224 \
+ *     node --import tsx --conditions=@aligntok/source tools/reproduce.ts --images flowers-256.tar --judge inception.safetensors \
  *       [--out runs/reproduction] [--seeds 1,2,3] [--rows stage-1,semantic-0] [--threads 2] [--page docs/reproduction.md]
  */
 import { mkdir, readFile } from "node:fs/promises";
@@ -13,13 +13,8 @@ import { parseArgs } from "node:util";
 import { writeFileAtomic } from "@aligntok/checkpoint";
 import { loadEncoder } from "@aligntok/encoders";
 import { sampleEncoderPath } from "@aligntok/samples";
-import {
-  createJudge,
-  type Judge,
-  type Measures,
-  measureSamples,
-  measureTokenizer,
-} from "./reproduce/measure-row.ts";
+import { createJudge, type Judge } from "./reproduce/judge.ts";
+import { type Measures, measureSamples, measureTokenizer } from "./reproduce/measure-row.ts";
 import { readPhotographs } from "./reproduce/photographs.ts";
 import { type RowId, rowOf, rows } from "./reproduce/rows.ts";
 import { formatTables, readResults } from "./reproduce/tables.ts";
@@ -40,7 +35,7 @@ if (!values.images || !values.judge) throw new Error("expected --images and --ju
 const engine = values.threads ? { threads: Number(values.threads) } : {};
 const photographs = await readPhotographs(values.images);
 const encoder = await loadEncoder(sampleEncoderPath(), engine);
-const judge = await createJudge(await loadEncoder(values.judge, engine), photographs);
+const judge = await createJudge(values.judge, { photographs, engine });
 
 for (const seed of values.seeds.split(",").map(Number)) {
   const folder = join(values.out, `seed-${seed}`);
@@ -49,11 +44,9 @@ for (const seed of values.seeds.split(",").map(Number)) {
   for (const id of values.rows.split(",") as RowId[]) {
     const path = join(folder, `${id}.json`);
     if (await exists(path)) continue;
-    const start = performance.now();
-    const measures = await measureRow(id, setting, judge);
-    const seconds = Math.round((performance.now() - start) / 1000);
-    await writeFileAtomic(path, `${JSON.stringify({ id, seed, ...measures, seconds })}\n`);
-    console.log(JSON.stringify({ id, seed, ...measures, seconds }));
+    const result = JSON.stringify({ id, seed, ...(await measureRow(id, setting, judge)) });
+    await writeFileAtomic(path, `${result}\n`);
+    console.log(result);
     await writeTables();
   }
 }

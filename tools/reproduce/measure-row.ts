@@ -1,6 +1,6 @@
 /** The numbers of a row: reconstruction, what the latents tell of the classes, and what a diffusion model makes of them. */
 import { join } from "node:path";
-import type { Images, NdArray } from "@aligntok/core";
+import { type Images, type NdArray, rows } from "@aligntok/core";
 import {
   computeLatentStats,
   createDenoiser,
@@ -8,21 +8,18 @@ import {
   sampleLatents,
   trainDiffusion,
 } from "@aligntok/diffusion";
-import type { VisionEncoder } from "@aligntok/encoders";
 import {
   computeAccuracy,
   computeCknna,
-  computeFeatureStatistics,
   computeFrechetDistance,
   computePsnr,
   computeSsim,
-  createEncoderExtractor,
-  type FeatureStatistics,
   fitLinearProbe,
   meanPool,
 } from "@aligntok/eval-fid";
 import { createCosineSchedule } from "@aligntok/train";
-import { mirror, type Photographs } from "./photographs.ts";
+import type { Judge } from "./judge.ts";
+import { mirror } from "./photographs.ts";
 import * as recipe from "./recipe.ts";
 import type { RowId } from "./rows.ts";
 import type { Setting, TrainedRow } from "./train-row.ts";
@@ -42,30 +39,10 @@ export interface Measures {
   /** The same with guidance. */
   readonly gfdGuided?: number;
   /**
-   * Fréchet distance of guided samples and the reconstructions of those photographs: what the diffusion model adds to the
-   * loss of the decoder, which they have in common.
+   * Fréchet distance of guided samples and the reconstructions of as many of those photographs: what the diffusion model
+   * adds to the loss of the decoder, which they have in common.
    */
   readonly gfdReconstructed?: number;
-}
-
-/** An encoder that no row has seen, and what it makes of the photographs. */
-export interface Judge {
-  statisticsOf(images: Images): Promise<FeatureStatistics>;
-  readonly train: FeatureStatistics;
-  readonly heldOut: FeatureStatistics;
-}
-
-export async function createJudge(
-  encoder: VisionEncoder,
-  { train, heldOut }: Photographs,
-): Promise<Judge> {
-  const extractor = createEncoderExtractor(encoder, { name: "judge" });
-  const statisticsOf = (images: Images) => computeFeatureStatistics([images], extractor);
-  return {
-    statisticsOf,
-    train: await statisticsOf(train.images),
-    heldOut: await statisticsOf(heldOut.images),
-  };
 }
 
 export async function measureTokenizer(
@@ -141,7 +118,7 @@ export async function measureSamples(
   try {
     const plain = await judgeLatents(await sample(1));
     const guided = await judgeLatents(await sample(sampling.cfgScale));
-    const reconstructed = await judgeLatents(latents);
+    const reconstructed = await judgeLatents(rows(latents, 0, sampling.count));
     return {
       gfd: computeFrechetDistance(judge.train, plain).value,
       gfdGuided: computeFrechetDistance(judge.train, guided).value,

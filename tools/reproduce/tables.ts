@@ -7,7 +7,6 @@ import { type Row, type RowId, rowOf, rows } from "./rows.ts";
 export interface Result extends Measures {
   readonly id: RowId;
   readonly seed: number;
-  readonly seconds: number;
 }
 
 export async function readResults(folder: string): Promise<Result[]> {
@@ -28,15 +27,16 @@ interface Column {
   readonly paper?: keyof Row["paper"];
 }
 
+const hundredths = (value: number) => value.toFixed(2);
 const percent = (value: number) => (100 * value).toFixed(1);
 const columns: readonly Column[] = [
-  { metric: "psnr", title: "PSNR, dB", show: (value) => value.toFixed(2) },
-  { metric: "rfd", title: "rFD", show: (value) => value.toFixed(0), paper: "rfid" },
+  { metric: "psnr", title: "PSNR, dB", show: hundredths },
+  { metric: "rfd", title: "rFD", show: hundredths, paper: "rfid" },
   { metric: "probe", title: "probe, %", show: percent, paper: "probe" },
   { metric: "cknna", title: "CKNNA", show: (value) => value.toFixed(3), paper: "cknna" },
-  { metric: "gfd", title: "gFD", show: (value) => value.toFixed(0) },
-  { metric: "gfdGuided", title: "gFD, guided", show: (value) => value.toFixed(0), paper: "gfid" },
-  { metric: "gfdReconstructed", title: "to reconstructions", show: (value) => value.toFixed(0) },
+  { metric: "gfd", title: "gFD", show: hundredths },
+  { metric: "gfdGuided", title: "gFD, guided", show: hundredths, paper: "gfid" },
+  { metric: "gfdReconstructed", title: "to reconstructions", show: hundredths },
 ];
 
 const tables: readonly (readonly [title: string, ids: readonly RowId[]])[] = [

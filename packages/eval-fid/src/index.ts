@@ -14,7 +14,8 @@ export {
   type FrechetDistance,
 } from "./frechet-distance.ts";
 export { computePsnr, computeSsim, type SimilarityScores } from "./image-similarity.ts";
-export { applyInception, foldInception, inceptionShapes } from "./inception.ts";
+export { applyInception, foldInception, type InceptionFeatures } from "./inception.ts";
+export { inceptionScopes, inceptionShapes } from "./inception-layers.ts";
 export {
   type ChannelStatistics,
   computeLatentAnalysis,
