@@ -83,6 +83,7 @@ export { createTiledTokenizer, type TilingOptions } from "./tiled-tokenizer.ts";
 export {
   type AlignedTokenizer,
   createTokenizer,
+  fitTokenizer,
   type InitTokenizerOptions,
   initTokenizer,
   type TokenizerOptions,
@@ -90,7 +91,7 @@ export {
   tokenizerShapes,
 } from "./tokenizer.ts";
 export { adapterOf, type TokenizerConfig } from "./tokenizer-config.ts";
-export { loadTokenizer, saveTokenizer } from "./tokenizer-file.ts";
+export { loadTokenizer, loadTrainedStage, saveTokenizer } from "./tokenizer-file.ts";
 export {
   estimateStage,
   type StageEstimateOptions,

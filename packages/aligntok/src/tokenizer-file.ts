@@ -16,18 +16,22 @@ import {
   tokenizerShapes,
 } from "./tokenizer.ts";
 import type { TokenizerConfig } from "./tokenizer-config.ts";
+import type { TrainedStage } from "./train-tokenizer.ts";
+import { readTrainingState, writeTrainingState } from "./training-state.ts";
 
 /**
  * Writes `config.json` and `model.safetensors` (`encoder.*` under the encoder's own names, `adapter.*`,
- * `post_quant_conv.*`, `decoder.*`, and `latent_stats.{mean,std}` where known) into a folder, made where absent.
+ * `post_quant_conv.*`, `decoder.*`, and `latent_stats.{mean,std}` where known) into a folder, made where absent; of a
+ * trained stage also `training.safetensors` with its discriminator, which only `loadTrainedStage` reads.
  *
  * @throws AlignTokError `io` when the folder cannot be written
  */
 export async function saveTokenizer(
   folder: string,
-  { config, parameters, stats }: TokenizerWeights,
+  { config, parameters, stats, ...training }: TrainedStage,
 ): Promise<void> {
   await writeModelFolder(folder, { config: formatTokenizerConfig(config), parameters, stats });
+  await writeTrainingState(folder, training);
 }
 
 /**
@@ -40,11 +44,23 @@ export async function loadTokenizer(
   folder: string,
   options: TokenizerOptions = {},
 ): Promise<AlignedTokenizer> {
+  return createTokenizer(await loadWeights(folder), options);
+}
+
+/**
+ * The weights in a folder of `saveTokenizer` for `trainStage` to go on with, and the discriminator where one was saved.
+ * For another size of images, see `fitTokenizer`. Errors as of `loadTokenizer`.
+ */
+export async function loadTrainedStage(folder: string): Promise<TrainedStage> {
+  return { ...(await loadWeights(folder)), ...(await readTrainingState(folder)) };
+}
+
+async function loadWeights(folder: string): Promise<TokenizerWeights> {
   const config = await readTokenizerConfig(folder);
   const tensors = await loadParameters(join(folder, "model.safetensors"));
   const { rest: parameters, stats } = takeStats(tensors, config.decoder.latent);
   checkWeights("tokenizer weights", parameters, tokenizerShapes(config));
-  return createTokenizer({ config, parameters, stats }, options);
+  return { config, parameters, stats };
 }
 
 /** The configuration in a folder of `saveTokenizer`; errors as of `loadTokenizer`. */

@@ -77,12 +77,11 @@ export function initTokenizer(
 ): TokenizerWeights {
   const { encoder, decoder, random } = parts;
   const stride = decoderStride(decoder);
-  const { patchSize } = encoder.config;
-  const [rows, columns] = tokenGrid(imageSize, stride);
-  const fitted = resamplePositions(encoder.config, encoder.parameters, [rows, columns]);
+  const grid = tokenGrid(imageSize, stride);
+  const fitted = resamplePositions(encoder.config, encoder.parameters, grid);
   const body: ViTConfig = {
     ...encoder.config,
-    imageSize: pixelSize(rows * patchSize, columns * patchSize),
+    imageSize: gridSize(encoder.config, grid),
     classes: 0,
     embedding: "none",
     embeddingWidth: 0,
@@ -100,6 +99,31 @@ export function initTokenizer(
       ...initDecoder(decoder, random),
     },
   };
+}
+
+/**
+ * The same tokenizer for training at another size: its position embeddings fitted to it, its statistics left out.
+ *
+ * @param imageSize each side a multiple of the stride
+ */
+export function fitTokenizer<Weights extends TokenizerWeights>(
+  { stats: _, ...weights }: Weights,
+  imageSize: PixelSize,
+): Omit<Weights, "stats"> {
+  const { encoder, decoder } = weights.config;
+  const grid = tokenGrid(imageSize, decoderStride(decoder));
+  const own = withoutPrefix(weights.parameters, "encoder.");
+  const fitted = withPrefix(resamplePositions(encoder, own, grid), "encoder.");
+  return {
+    ...weights,
+    config: { ...weights.config, encoder: { ...encoder, imageSize: gridSize(encoder, grid) } },
+    parameters: { ...weights.parameters, ...fitted },
+  };
+}
+
+/** Of the images that a grid of patches covers. */
+function gridSize({ patchSize }: ViTConfig, [rows, columns]: readonly [number, number]): PixelSize {
+  return pixelSize(rows * patchSize, columns * patchSize);
 }
 
 /** How a tokenizer runs: `engine`, `threads`, `batchSize`. */

@@ -25,6 +25,7 @@ import {
   trainableParts,
 } from "./stages.ts";
 import type { TokenizerWeights } from "./tokenizer.ts";
+import type { TrainingState } from "./training-state.ts";
 
 /** What a stage does, apart from where and for how long. */
 interface StageOptions
@@ -50,11 +51,8 @@ export interface TrainStageOptions
 
 export interface StageEstimateOptions extends StageOptions, ReconstructionSize {}
 
-/** A tokenizer with the discriminator that judged it, which the next stage carries on. */
-export interface TrainedStage extends TokenizerWeights {
-  /** Weights and running statistics; absent where no discriminator was trained. */
-  readonly discriminator?: Parameters;
-}
+/** A tokenizer with the discriminator that judged it, if any, which the next stage carries on. */
+export interface TrainedStage extends TokenizerWeights, Pick<TrainingState, "discriminator"> {}
 
 /**
  * Runs a stage to its end, from the latest checkpoint in its folder if there is one.

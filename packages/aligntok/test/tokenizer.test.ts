@@ -5,7 +5,14 @@ import { readSafetensors, writeSafetensors } from "@aligntok/checkpoint";
 import { createRandom, type NdArray, rows, type Tokenizer, zeros } from "@aligntok/core";
 import { initViT } from "@aligntok/encoders";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { createTokenizer, initTokenizer, loadTokenizer, saveTokenizer } from "../src/index.ts";
+import {
+  createTokenizer,
+  fitTokenizer,
+  initTokenizer,
+  loadTokenizer,
+  loadTrainedStage,
+  saveTokenizer,
+} from "../src/index.ts";
 import {
   tokenizer as config,
   decoder,
@@ -89,6 +96,18 @@ describe("initTokenizer", () => {
   });
 });
 
+describe("fitTokenizer", () => {
+  it("is the same tokenizer, for training at another size", async () => {
+    const fitted = fitTokenizer({ config, parameters, stats }, [16, 24]);
+    expect(fitted.config.encoder.imageSize).toEqual([16, 24]);
+    expect(fitted.parameters["encoder.pos_embed"]!.shape).toEqual([1, 25, 8]);
+    const [one, other] = [createTokenizer({ config, parameters }), createTokenizer(fitted)];
+    expect(await other.encode(images)).toEqual(await one.encode(images));
+    one.dispose();
+    other.dispose();
+  });
+});
+
 describe("tokenizer folders", () => {
   it("come back as they were saved", async () => {
     await saveTokenizer(folder, { config, parameters, stats });
@@ -97,6 +116,15 @@ describe("tokenizer folders", () => {
     expect(loaded.parameters).toEqual(parameters);
     expect(loaded.stats).toEqual(stats);
     loaded.dispose();
+  });
+
+  it("hold the discriminator of a trained stage apart, and lose it with the next tokenizer", async () => {
+    const discriminator = { "main.0.weight": rows(weights["adapter.fc1.weight"]!, 0, 2) };
+    await saveTokenizer(folder, { config, parameters, stats, discriminator });
+    expect(await loadTrainedStage(folder)).toEqual({ config, parameters, stats, discriminator });
+    (await loadTokenizer(folder)).dispose();
+    await saveTokenizer(folder, { config, parameters });
+    expect(await loadTrainedStage(folder)).toEqual({ config, parameters, stats: undefined });
   });
 
   it("may lack statistics", async () => {

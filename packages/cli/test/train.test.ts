@@ -2,6 +2,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openTokenizer } from "@aligntok/aligntok";
+import { loadTrainedAutoencoder } from "@aligntok/aligntok/vae";
 import { readSafetensors } from "@aligntok/checkpoint";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { packageFile } from "../src/version.ts";
@@ -87,7 +88,22 @@ describe("train tokenizer", () => {
       (await readSafetensors(join(out, "tokenizer", "model.safetensors"))).tensors;
     expect(await weights(killed)).toEqual(await weights(whole));
     expect(JSON.parse(resumed.stdout).metrics).toEqual(metrics);
-  }, 480_000);
+
+    const later = join(folder, "later");
+    const stage = `from=${join(whole, "stages", "1-latent", "tokenizer")}`;
+    const goOn = [...quick, "--set", stage, "--set", "stages.latent=false"];
+    expect((await train(...goOn, "--out", later)).status).toBe(0);
+    expect(await weights(later)).toEqual(await weights(whole));
+
+    const larger = ["--set", "data.size=[48, 32]", "--set", "stages.perceptual.steps=3"];
+    const resized = join(folder, "resized");
+    expect((await train(...goOn, ...larger, "--out", resized)).status).toBe(0);
+    expect((await openTokenizer(join(resized, "tokenizer"))).imageSize).toEqual([48, 32]);
+
+    const other = await train("--plan", "--set", stage, "--set", "decoder=small");
+    expect(other.status).toBe(2);
+    expect(other.stderr).toMatch(/decoder: expected that of .*1-latent/);
+  }, 600_000);
 
   it("trains a baseline that other commands open", async () => {
     const out = join(folder, "va-vae");
@@ -105,6 +121,12 @@ describe("train tokenizer", () => {
     const tokenizer = await openTokenizer(join(out, "tokenizer"));
     expect(tokenizer.latentShape(32, 32)).toEqual([2, 2, 32]);
     expect(tokenizer.stats?.std).toHaveLength(32);
+    const phase = ["--set", `from=${join(out, "tokenizer")}`, "--out", join(folder, "phase")];
+    const again = await aligntok(["train", "tokenizer", config, ...settings, ...phase]);
+    expect(again.status).toBe(0);
+    expect(
+      (await loadTrainedAutoencoder(join(folder, "phase", "tokenizer"))).projection?.shape,
+    ).toEqual([192, 32, 1, 1]);
   }, 240_000);
 
   it("stops where a loss is not finite: step, term, last good checkpoint", async () => {

@@ -14,6 +14,7 @@ import {
 import { asCount, asNumber, type Json } from "../config-json.ts";
 import { readFolderConfig, takeStats, writeModelFolder } from "../model-folder.ts";
 import type { RowFunctionOptions } from "../row-function.ts";
+import { readTrainingState, trainingFile, writeTrainingState } from "../training-state.ts";
 import { type AutoencoderConfig, type AutoencoderModel, autoencoderModels } from "./autoencoder.ts";
 import {
   adaptAutoencoder,
@@ -21,11 +22,7 @@ import {
   readAutoencoderConfig,
   renameAutoencoder,
 } from "./autoencoder-names.ts";
-import {
-  type Autoencoder,
-  type AutoencoderWeights,
-  createAutoencoder,
-} from "./autoencoder-tokenizer.ts";
+import { type Autoencoder, createAutoencoder } from "./autoencoder-tokenizer.ts";
 import { type TinyAutoencoderConfig, tinyAutoencoderModels } from "./taesd.ts";
 import {
   adaptTinyAutoencoder,
@@ -39,6 +36,7 @@ import {
   type TinyAutoencoder,
   type TinyAutoencoderWeights,
 } from "./taesd-tokenizer.ts";
+import type { TrainedAutoencoder } from "./train-autoencoder.ts";
 
 type Tensors = Readonly<Record<string, NdArray>>;
 
@@ -154,10 +152,35 @@ export async function findAutoencoder(
   );
 }
 
-/** Writes `config.json` and `model.safetensors`, under LDM's names, into a folder, made where absent. */
+/**
+ * An autoencoder, whatever `openAutoencoder` opens but a tiny one, for `trainAutoencoder` to go on with; and of a folder of
+ * `saveAutoencoder` the discriminator and projection that a training left.
+ *
+ * @throws AlignTokError as of `openAutoencoder`; `unsupported` for a tiny one
+ */
+export async function loadTrainedAutoencoder(
+  path: string,
+  { model }: Pick<OpenAutoencoderOptions, "model"> = {},
+): Promise<TrainedAutoencoder> {
+  const found = await findAutoencoder(path, model);
+  if (found.kind === "tiny") {
+    throw new AlignTokError(
+      "unsupported",
+      `autoencoder ${path}: expected one that trainAutoencoder trains, got a ${found.model}`,
+    );
+  }
+  const { config, tensors, stats } = found;
+  const parameters = adaptAutoencoder(config, tensors);
+  return { config, parameters, stats, ...(await readTrainingState(path)) };
+}
+
+/**
+ * Writes `config.json` and `model.safetensors`, under LDM's names, into a folder, made where absent; of a trained one
+ * also `training.safetensors` with its discriminator and projection, which only `loadTrainedAutoencoder` reads.
+ */
 export async function saveAutoencoder(
   folder: string,
-  { config, parameters, stats }: AutoencoderWeights,
+  { config, parameters, stats, ...training }: TrainedAutoencoder,
 ): Promise<void> {
   const json = {
     model_type: ourType,
@@ -166,6 +189,7 @@ export async function saveAutoencoder(
     ...(config.shift !== undefined && { shift_factor: config.shift }),
   };
   await writeModelFolder(folder, { config: json, parameters, stats });
+  await writeTrainingState(folder, training);
 }
 
 /** Writes `config.json` and `model.safetensors`, under upstream's names, into a folder, made where absent. */
@@ -187,7 +211,7 @@ async function readFound(path: string): Promise<Found> {
   const file = names.find((name) => /^diffusion_pytorch_model\.(safetensors|bin)$/.test(name));
   const encoders = names.filter((name) => /encoder.*\.(pth|pt|safetensors)$/.test(name));
   const weights = names.filter((name) => /\.(pt|pth|ckpt|safetensors)$/.test(name));
-  const others = weights.filter((name) => !statsFile.test(name));
+  const others = weights.filter((name) => !statsFile.test(name) && name !== trainingFile);
   const only = file ?? [encoders, others].find(({ length }) => length === 1)?.[0];
   return { tensors: await readFile(only ? join(path, only) : path), json, beside };
 }

@@ -12,6 +12,7 @@ export {
   samplePosterior,
 } from "./autoencoder.ts";
 export {
+  loadTrainedAutoencoder,
   type OpenAutoencoderOptions,
   type Opened,
   openAutoencoder,

@@ -1,5 +1,5 @@
 /** Trains a plain autoencoder or a VA-VAE, with checkpoints that resume bit for bit. */
-import { createRandom, type NdArray, ndarray, type Parameters } from "@aligntok/core";
+import { createRandom, ndarray, type Parameters } from "@aligntok/core";
 import { resamplePositions, type ViTConfig, vitShapes } from "@aligntok/encoders";
 import { torchLinear } from "@aligntok/nn";
 import { selectParameters } from "@aligntok/train";
@@ -17,6 +17,7 @@ import {
   type StageBatch,
   trainReconstruction,
 } from "../reconstruction-training.ts";
+import { projectionName, type TrainingState } from "../training-state.ts";
 import { autoencoderShapes, autoencoderStride } from "./autoencoder.ts";
 import {
   type AutoencoderStepConfig,
@@ -48,14 +49,7 @@ export interface TrainAutoencoderOptions
 export interface AutoencoderEstimateOptions extends PhaseOptions, ReconstructionSize {}
 
 /** An autoencoder with what trained it, which a next phase carries on. */
-export interface TrainedAutoencoder extends AutoencoderWeights {
-  /** `linear_proj.weight` (W, d, 1, 1), from latents to the width of the frozen encoder. */
-  readonly projection?: NdArray<"float32">;
-  /** Weights and running statistics. */
-  readonly discriminator?: Parameters;
-}
-
-const projectionName = "linear_proj.weight";
+export interface TrainedAutoencoder extends AutoencoderWeights, TrainingState {}
 
 /** Upstream's 1e-8 beside gradients that are sums over the values of an image of 256 x 256, of which these are means. */
 const eps = 1e-8 / (3 * 256 * 256);

@@ -97,6 +97,11 @@ const anyKind = {
     flip: z.boolean().default(false),
   }),
   /**
+   * A tokenizer that was trained before, to go on with, in place of a new one: `tokenizer` in the folder of a run's stage,
+   * or an autoencoder's weights. `encoder`, `decoder` and `adapter` are to be those that it has.
+   */
+  from: z.string().exactOptional(),
+  /**
    * Folder, file or registry name; `embedded`: the encoder of @aligntok/samples. It becomes the tokenizer's, or a VA-VAE
    * follows it; distances between images are measured in its features.
    */
@@ -143,6 +148,7 @@ export const tokenizerConfigSchema = z.discriminatedUnion("kind", [
 ]);
 
 export type TokenizerConfigFile = z.output<typeof tokenizerConfigSchema>;
+export type AlignedConfigFile = z.output<typeof alignedConfig>;
 export type AutoencoderConfigFile = z.output<typeof autoencoderConfig>;
 
 type Rate = Pick<z.output<typeof alignedStage>, "lr" | "schedule" | "warmup">;
@@ -163,9 +169,7 @@ export type AlignedStage = TrainingStage<
 export type AutoencoderStage = TrainingStage<OptionsOf<typeof autoencoderStage>>;
 
 /** The stages that a configuration of AlignTok has, in their order. */
-export function alignedStages({
-  stages: settings,
-}: z.output<typeof alignedConfig>): AlignedStage[] {
+export function alignedStages({ stages: settings }: AlignedConfigFile): AlignedStage[] {
   return listStages(
     stages.map((stage) => {
       const own = settings[stage];

@@ -21,10 +21,11 @@ export function describePlan(
     out,
   }: { readonly images: number; readonly heldOut: number; readonly out: string },
 ): string[] {
-  const { data, batchSize, encoder } = config;
+  const { data, batchSize, encoder, from } = config;
   const most = stages.reduce((a, b) => (total(a.memory) > total(b.memory) ? a : b));
   return [
     `images   ${images} to train on, ${heldOut} held out, ${describeSize(data.size)} (${data.crop} crop${data.flip ? ", mirrored at random" : ""})`,
+    ...(from ? [`from     ${from}`] : []),
     `encoder  ${encoder}`,
     ...stages.map(
       ({ stage, steps, epochs, trained, frozen }, i) =>

@@ -3,13 +3,23 @@ import {
   createFeaturePerceptual,
   createLpipsPerceptual,
   type DecoderConfig,
+  decoderShapes,
   decoderSizes,
   decoderStride,
+  fitTokenizer,
   initTokenizer,
+  loadTrainedStage,
   type Perceptual,
   type TokenizerWeights,
+  tokenizerShapes,
 } from "@aligntok/aligntok";
-import { initAutoencoder } from "@aligntok/aligntok/vae";
+import {
+  autoencoderShapes,
+  initAutoencoder,
+  loadTrainedAutoencoder,
+  type TrainedAutoencoder,
+} from "@aligntok/aligntok/vae";
+import { locateWeights } from "@aligntok/checkpoint";
 import { check, createRandom } from "@aligntok/core";
 import { loadEncoder, type VisionEncoder } from "@aligntok/encoders";
 import { loadLpips } from "@aligntok/lpips";
@@ -17,6 +27,7 @@ import { sampleEncoderPath } from "@aligntok/samples";
 import { engineOptions } from "../engine-options.ts";
 import type { Session } from "../session.ts";
 import {
+  type AlignedConfigFile,
   type AutoencoderConfigFile,
   alignedStages,
   autoencoderStages,
@@ -44,7 +55,7 @@ export async function prepareTraining(
   images: TrainingImages,
   session: Session,
 ): Promise<TokenizerTraining> {
-  const { data, model, batchSize } = config;
+  const { model, batchSize } = config;
   check(
     batchSize <= images.train.length,
     () =>
@@ -53,43 +64,80 @@ export async function prepareTraining(
   const { seed } = session;
   const path = config.encoder === "embedded" ? sampleEncoderPath() : config.encoder;
   const encoder = await loadEncoder(path, { ...engineOptions(session), ...(model && { model }) });
-  const decoder: DecoderConfig =
-    typeof config.decoder === "string" ? decoderSizes[config.decoder] : config.decoder;
-  const pretrained = initTokenizer(
-    { encoder, decoder, random: createRandom(seed, "tokenizer") },
-    {
-      imageSize: data.size,
-      ...("adapter" in config && config.adapter && { adapter: config.adapter }),
-    },
-  );
-  const perceptual = await loadPerceptual(config, encoder, decoderStride(decoder));
-  encoder.dispose();
-  const initial =
+  const { pretrained, initial } =
     config.kind === "aligntok"
-      ? createAlignedTrainee(pretrained, alignedStages(config))
-      : createBaseline(config, { encoder, decoder, seed });
+      ? await beginAligned(config, { encoder, seed })
+      : await beginBaseline(config, { encoder, seed });
+  const stride = decoderStride(pretrained.config.decoder);
+  const perceptual = await loadPerceptual(config, encoder, stride);
+  encoder.dispose();
   return { config, seed, images, perceptual, pretrained, initial };
 }
 
-function createBaseline(
+type Beginning = Pick<TokenizerTraining, "pretrained" | "initial">;
+
+interface Parts {
+  readonly encoder: VisionEncoder;
+  readonly seed: number;
+}
+
+async function beginAligned(
+  config: AlignedConfigFile,
+  { encoder, seed }: Parts,
+): Promise<Beginning> {
+  const { from, data, adapter } = config;
+  const stages = alignedStages(config);
+  const pretrained = initTokenizer(
+    { encoder, decoder: decoderOf(config), random: createRandom(seed, "tokenizer") },
+    { imageSize: data.size, ...(adapter && { adapter }) },
+  );
+  if (!from) return { pretrained, initial: createAlignedTrainee(pretrained, stages) };
+  const { path } = await locateWeights(from);
+  const previous = fitTokenizer(await loadTrainedStage(path), data.size);
+  checkParts(from, tokenizerShapes(previous.config), tokenizerShapes(pretrained.config));
+  return { pretrained, initial: createAlignedTrainee(previous, stages) };
+}
+
+async function beginBaseline(
   config: AutoencoderConfigFile,
-  {
-    encoder: { config: own, parameters },
-    decoder,
-    seed,
-  }: {
-    readonly encoder: VisionEncoder;
-    readonly decoder: DecoderConfig;
-    readonly seed: number;
-  },
-): Trainee {
-  const { kind, imageMean: mean = own.mean, imageStd: std = own.std } = config;
-  const random = createRandom(seed, "autoencoder");
-  return createAutoencoderTrainee(
-    { config: decoder, parameters: initAutoencoder(decoder, random) },
+  { encoder, seed }: Parts,
+): Promise<Beginning> {
+  const { config: own, parameters } = encoder;
+  const { kind, from, data, imageMean: mean = own.mean, imageStd: std = own.std } = config;
+  const decoder = decoderOf(config);
+  const random = createRandom(seed, "tokenizer");
+  const pretrained = initTokenizer({ encoder, decoder, random }, { imageSize: data.size });
+  const previous = from && (await loadTrainedAutoencoder((await locateWeights(from)).path));
+  if (previous) checkParts(from, autoencoderShapes(previous.config), decoderShapes(decoder));
+  const initial = createAutoencoderTrainee(
+    previous || beginAutoencoder(decoder, seed),
     autoencoderStages(config),
     kind === "va-vae" ? { config: { ...own, mean, std }, parameters } : undefined,
   );
+  return { pretrained, initial };
+}
+
+type Shapes = Readonly<Record<string, readonly number[]>>;
+
+/** @throws AlignTokError `bad-input` where a part of the configuration is not that of the tokenizer that it goes on with */
+function checkParts(from: string, own: Shapes, given: Shapes): void {
+  for (const part of ["encoder", "adapter", "decoder"]) {
+    const names = Object.keys(given).filter((name) => name.startsWith(`${part}.`));
+    const other = names.find((name) => own[name]?.join() !== given[name]?.join());
+    check(
+      other === undefined,
+      () =>
+        `${part}: expected that of ${from}, whose ${other} is [${own[other!] ?? "absent"}], got one with [${given[other!]}]. set ${part} as it was trained`,
+    );
+  }
+}
+
+function beginAutoencoder(config: DecoderConfig, seed: number): TrainedAutoencoder {
+  return { config, parameters: initAutoencoder(config, createRandom(seed, "autoencoder")) };
+}
+
+function decoderOf({ decoder }: TokenizerConfigFile): DecoderConfig {
+  return typeof decoder === "string" ? decoderSizes[decoder] : decoder;
 }
 
 async function loadPerceptual(
