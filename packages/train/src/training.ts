@@ -45,14 +45,15 @@ export interface TrainingOptions {
   readonly log?: RunLog;
   /** Steps between log lines; the last step always gets one. @default 10 */
   readonly logEvery?: number;
-  /** Steps between checkpoints; the last step always gets one. @default 1000 */
+  /** Steps between checkpoints, put off past skipped ones; the last step always gets one. @default 1000 */
   readonly checkpointEvery?: number;
   /** Checkpoints to leave. @default 2 */
   readonly keep?: number;
   /**
    * What happens at a metric that is NaN, infinite or beyond `limits`: `stop` ends the run with `diverged`, `skip` leaves
-   * out the step's `apply` and counts it, up to ten in a row. A step without `apply` has changed the state already and
-   * always stops. @default "stop"
+   * out the step's `apply` and counts it, up to ten in a row, during which nothing is saved: what makes steps bad may be the
+   * state, and a resumed run skips the same steps again. A step without `apply` has changed the state already and always
+   * stops. @default "stop"
    */
   readonly onNaN?: "stop" | "skip";
   /** Largest magnitude of metrics by name, beyond which they count as exploded. @default none */
@@ -122,6 +123,7 @@ export async function runTraining(options: TrainingOptions): Promise<TrainingRes
   let pending: Pending = {};
   let skipped = 0;
   let skippedInRow = 0;
+  let due = false;
   if (latest) {
     const { pendingMetrics, skippedSteps, ...state } = (latest.state ?? {}) as SavedState;
     pending = pendingMetrics ?? {};
@@ -141,17 +143,26 @@ export async function runTraining(options: TrainingOptions): Promise<TrainingRes
       pendingMetrics: pending,
       ...(skipped && { skippedSteps: [skipped, skippedInRow] }),
     };
-    checkpoint = await saveCheckpoint(folder, done, { tensors, state: { ...state, ...own }, keep });
+    checkpoint = await saveCheckpoint(folder, done, {
+      tensors,
+      state: { ...state, ...own },
+      keep: skippedInRow ? keep + 1 : keep, // a last step that is skipped pushes no good one out
+    });
     savedStep = done;
+    due = false;
   };
 
   report(resumedFrom);
   for (let done = resumedFrom; done < steps; ) {
     if (signal?.aborted) {
-      if (done > savedStep) await saveStep(done);
+      if (done > savedStep && !skippedInRow) await saveStep(done);
+      const kept =
+        done > savedStep
+          ? `while skipping steps: the first ${savedStep} are saved`
+          : "everything is saved";
       throw new AlignTokError(
         "aborted",
-        `${task}: interrupted after step ${done} of ${steps}, everything is saved in ${folder}. run the same command again to continue`,
+        `${task}: interrupted after step ${done} of ${steps}, ${kept} in ${folder}. run the same command again to continue`,
         { cause: signal.reason },
       );
     }
@@ -172,7 +183,8 @@ export async function runTraining(options: TrainingOptions): Promise<TrainingRes
       if (onNaN === "skip") addMetrics(pending, { skipped: 0 }); // the line then shows their share
     }
     const last = done === steps;
-    const saves = last || done % checkpointEvery === 0;
+    due ||= done % checkpointEvery === 0;
+    const saves = last || (due && !skippedInRow);
     if (saves && options.evaluate) addMetrics(pending, await options.evaluate(done));
     // the line before the checkpoint: a kill in between repeats it, the other way round would lose it
     if (log && (last || done % logEvery === 0)) {

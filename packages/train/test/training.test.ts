@@ -314,6 +314,66 @@ describe("runTraining", () => {
     expect(lines.at(-1)).toMatchObject({ step: 6, loss: 4, skipped: 1 / 3 });
   });
 
+  it("saves nothing while it skips, and names the checkpoint before", async () => {
+    const { options } = counting(30, (index) => index >= 5);
+    const folders = () => readdir(join(root, "checkpoints")).then((names) => names.sort());
+    const stops = /step 15 of 30: expected a finite loss.* checkpoint is .*step-000004;/;
+    for (let attempt = 0; attempt < 2; attempt++) {
+      await expect(runTraining(options)).rejects.toThrow(stops); // resumed, it skips the same steps
+      expect(await folders()).toEqual(["step-000002", "step-000004"]);
+    }
+    const fromStart = counting(30, () => true).options;
+    await expect(runTraining({ ...fromStart, folder: join(root, "x") })).rejects.toThrow(
+      /step 10 of 30: .* no checkpoint yet/,
+    );
+  });
+
+  it("makes up for a checkpoint that fell into skipped steps", async () => {
+    const saved: number[] = [];
+    const { options } = counting(12, (index) => index >= 3 && index < 6);
+    await runTraining({
+      ...options,
+      checkpointEvery: 4,
+      evaluate: (done) => {
+        saved.push(done);
+        return {};
+      },
+    });
+    expect(saved).toEqual([7, 8, 12]); // not 4
+  });
+
+  it("goes back to the last checkpoint when aborted while it skips, and ends like an uninterrupted run", async () => {
+    const isBad = (index: number) => index === 5 || index === 6 || index === 11;
+    const run = async (folder: string, signal?: AbortSignal, abort?: () => void) => {
+      const { options } = counting(12, isBad);
+      const log = createRunLog(folder);
+      await runTraining({
+        ...options,
+        folder,
+        log,
+        logEvery: 3,
+        checkpointEvery: 4,
+        ...(signal && { signal }),
+        onProgress: ({ done }) => done === 7 && abort?.(),
+      }).finally(() => log.close());
+    };
+    const controller = new AbortController();
+    const folder = join(root, "aborted");
+    await expect(run(folder, controller.signal, () => controller.abort())).rejects.toThrow(
+      /interrupted after step 7 of 12, while skipping steps: the first 4 are saved in .*aborted\. run/,
+    );
+    expect(await readdir(join(folder, "checkpoints"))).toEqual(["step-000004"]);
+    await run(folder);
+    await run(join(root, "whole"));
+    expect(await readRun(folder)).toEqual(await readRun(join(root, "whole")));
+    // the last step was skipped: its checkpoint takes no place of another
+    expect((await readdir(join(folder, "checkpoints"))).sort()).toEqual([
+      "step-000004",
+      "step-000008",
+      "step-000012",
+    ]);
+  });
+
   it("stops all the same after ten skipped in a row, or without a change to leave out", async () => {
     const { options, applied } = counting(30, (index) => index >= 3);
     await expect(runTraining(options)).rejects.toThrow(/step 13 of 30: expected a finite loss/);
