@@ -70,7 +70,7 @@ const weights = (shapes: Readonly<Record<string, readonly number[]>>): Parameter
 
 const mib = (bytes: number) => Math.round(bytes / 2 ** 20);
 const parameters = weights(tokenizerShapes(config));
-const { trainable, frozen } = splitParameters(parameters, trainableParts[stage]);
+const { trainable, frozen } = splitParameters(parameters, trainableParts(stage, decoder));
 const snapshot = splitParameters(parameters, ["encoder", "adapter"]).trainable;
 const flat = flattenParameters(trainable);
 const gradients = zerosLike(flat);

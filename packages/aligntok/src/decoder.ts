@@ -99,11 +99,12 @@ export function decoderStride({ multipliers, pixelShuffle = 1 }: DecoderConfig):
 /**
  * Name and shape of every weight, in upstream's order of construction.
  *
- * @throws AlignTokError `bad-input` when the groups do not divide the channels
+ * @throws AlignTokError `bad-input` when the groups do not divide the channels, or for attention at a level that is not there
  */
 export function decoderShapes(config: DecoderConfig): Shapes {
   const { latent, channels, multipliers, blocks, attention = [] } = config;
   checkGroups(config);
+  checkAttention(config);
   const { shapes, layer, conv, residual, attend, middle } = createShapeList();
   if (config.postQuantConv !== false) conv("post_quant_conv", latent, latent, 1);
   let width = channels * multipliers.at(-1)!;
@@ -123,12 +124,28 @@ export function decoderShapes(config: DecoderConfig): Shapes {
   return shapes;
 }
 
+/** First parts of the names of the weights: `decoder`, and `post_quant_conv` where there is one. */
+export function decoderParts(config: DecoderConfig): readonly string[] {
+  return [...new Set(Object.keys(decoderShapes(config)).map((name) => name.split(".")[0]!))];
+}
+
 function checkGroups({ channels, multipliers, groups = 32 }: DecoderConfig): void {
   for (const multiplier of multipliers) {
     check(
       (channels * multiplier) % groups === 0,
       () =>
         `decoder channels: expected multiples of ${groups} groups, got ${channels * multiplier}. choose other channels, multipliers or groups`,
+    );
+  }
+}
+
+function checkAttention({ multipliers, attention = [] }: DecoderConfig): void {
+  const last = multipliers.length - 1;
+  for (const level of attention) {
+    check(
+      Number.isInteger(level) && level >= 0 && level <= last,
+      () =>
+        `decoder attention: expected levels from 0 to ${last}, highest resolution first, got ${level}. choose among the ${last + 1} levels of multipliers`,
     );
   }
 }

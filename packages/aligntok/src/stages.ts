@@ -11,7 +11,7 @@ import { check } from "@aligntok/core";
 import type { TensorParameters } from "@aligntok/nn";
 import { reshape, type Tensor, transpose } from "@tensorflow/tfjs-core";
 import { applyAdapter, applyVariationalAdapter } from "./adapter.ts";
-import { decoderStride } from "./decoder.ts";
+import { type DecoderConfig, decoderParts, decoderStride } from "./decoder.ts";
 import { applyEncoder } from "./encoder.ts";
 import { applyLora, type LoraConfig } from "./lora.ts";
 import { type SemanticDistance, semanticLoss } from "./losses.ts";
@@ -31,12 +31,17 @@ export type Stage = "latent" | "perceptual" | "refine";
 /** The stages in their order. */
 export const stages: readonly Stage[] = ["latent", "perceptual", "refine"];
 
-/** Prefixes of the weights that each stage trains; all others are frozen. */
-export const trainableParts: Readonly<Record<Stage, readonly string[]>> = {
-  latent: ["adapter", "post_quant_conv", "decoder"],
-  perceptual: ["encoder", "adapter", "post_quant_conv", "decoder"],
-  refine: ["post_quant_conv", "decoder"],
+/** What each stage trains besides the decoder. */
+const trainedBesides: Readonly<Record<Stage, readonly string[]>> = {
+  latent: ["adapter"],
+  perceptual: ["encoder", "adapter"],
+  refine: [],
 };
+
+/** Prefixes of the weights that a stage trains; all others are frozen. */
+export function trainableParts(stage: Stage, decoder: DecoderConfig): readonly string[] {
+  return [...trainedBesides[stage], ...decoderParts(decoder)];
+}
 
 /** What the semantic-preservation loss compares: the adapter's output, or the encoder's before it. */
 export type SemanticTarget = "latent" | "features";

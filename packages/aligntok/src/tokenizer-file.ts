@@ -81,6 +81,7 @@ function formatTokenizerConfig({ encoder, decoder, adapter }: TokenizerConfig): 
       attn_levels: decoder.attention ?? [],
       num_groups: decoder.groups ?? 32,
       pixel_shuffle: decoder.pixelShuffle ?? 1,
+      post_quant_conv: decoder.postQuantConv ?? true,
     },
   };
 }
@@ -127,6 +128,7 @@ function parseDecoder(json: Json): DecoderConfig {
   const count = (key: string, least: 0 | 1 = 1) => asCount(json[key], `decoder ${key}`, least);
   const multipliers = counts("ch_mult", 1);
   check(multipliers.length > 0, "config decoder ch_mult: expected at least one level, got none");
+  const { post_quant_conv: postQuantConv = true } = json;
   return {
     latent: count("z_channels"),
     channels: count("ch"),
@@ -135,5 +137,6 @@ function parseDecoder(json: Json): DecoderConfig {
     attention: counts("attn_levels", 0),
     groups: count("num_groups"),
     pixelShuffle: count("pixel_shuffle"),
+    ...(!asBoolean(postQuantConv, "decoder post_quant_conv") && { postQuantConv: false }),
   };
 }

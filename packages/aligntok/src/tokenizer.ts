@@ -26,6 +26,7 @@ import {
 import {
   applyDecoder,
   type DecoderConfig,
+  decoderParts,
   decoderShapes,
   decoderStride,
   initDecoder,
@@ -183,7 +184,7 @@ export function createTokenizer(
       },
       decode: (params, latents) => applyDecoder(decoder, params, latents),
       encoderWeights: { ...fixedWeights, ...selectParameters(parameters, ["adapter"]) },
-      decoderWeights: selectParameters(parameters, ["post_quant_conv", "decoder"]),
+      decoderWeights: selectParameters(parameters, decoderParts(decoder)),
       fitted: positionsFor,
       stats,
     },

@@ -92,16 +92,15 @@ function prepareStage(
   const { stage, seed = 0, discriminator: _, ...losses } = options;
   const { discriminatorStart = stage === "latent" ? 5000 : 0 } = options;
   const { emaDecay = stage === "perceptual" ? 0.9999 : 0 } = options;
-  const { encoder } = previous.config;
+  const { encoder, decoder } = previous.config;
+  const parts = trainableParts(stage, decoder);
   const lora = stage === "perceptual" ? options.lora : undefined;
   const factors = lora
     ? initLora(lora, previous.parameters, createRandom(seed, stage, "lora"))
     : undefined;
   const { trainable, frozen } = splitParameters(
     { ...previous.parameters, ...factors },
-    factors
-      ? [...Object.keys(factors), ...trainableParts[stage].filter((part) => part !== "encoder")]
-      : trainableParts[stage],
+    factors ? [...Object.keys(factors), ...parts.filter((part) => part !== "encoder")] : parts,
   );
   const snapshot = splitParameters(previous.parameters, ["encoder", "adapter"]).trainable;
   const config: Omit<StageConfig, "discriminator"> = {
@@ -123,8 +122,8 @@ function prepareStage(
   }
 
   function noiseFor({ images }: StageBatch, { step, start, end }: BatchPart) {
-    const { latent } = previous.config.decoder;
-    const stride = decoderStride(previous.config.decoder);
+    const { latent } = decoder;
+    const stride = decoderStride(decoder);
     const tokens = (images.shape[1]! / stride) * (images.shape[2]! / stride);
     const image = (row: number) =>
       createRandom(seed, stage, "noise", step, row).normals(tokens * latent);

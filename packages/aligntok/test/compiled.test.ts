@@ -4,6 +4,7 @@ import { describe, expect, it } from "vitest";
 import { createStageStep, type StageInputs, stages, trainableParts } from "../src/index.ts";
 import {
   convolutionPerceptual,
+  decoder,
   discriminator,
   parts,
   readGolden,
@@ -21,9 +22,11 @@ describe("compiled stage steps", () => {
     "%s equals PyTorch on the engine too, values computed again: %s",
     async (stage, recompute) => {
       const golden = await readGolden(`stage-${stage}`);
-      const frozen = ["encoder", "adapter"].filter((part) => !trainableParts[stage].includes(part));
+      const frozen = ["encoder", "adapter"].filter(
+        (part) => !trainableParts(stage, decoder).includes(part),
+      );
       const inputs = {
-        trainable: parts(weights, trainableParts[stage]) as Parameters,
+        trainable: parts(weights, trainableParts(stage, decoder)) as Parameters,
         ...(frozen.length > 0 && { frozen: parts(weights, frozen) as Parameters }),
         ...(stage === "perceptual" && { snapshot: under(weights, "snapshot.") as Parameters }),
         discriminator: judge,

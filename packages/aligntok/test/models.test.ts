@@ -53,6 +53,12 @@ describe("decoder", () => {
     expect(shapes(own)).toEqual(shapes(weights));
   });
 
+  it.each([9, 2, -1, 0.5])("refuses attention at level %s of two", (level) => {
+    expect(() => decoderShapes({ ...decoder, attention: [1, level] })).toThrow(
+      `decoder attention: expected levels from 0 to 1, highest resolution first, got ${level}. choose`,
+    );
+  });
+
   it("has the published number of weights: 41.418 and 41.565 million for VA-VAE's d32 and d64", () => {
     const count = (config: DecoderConfig) =>
       Object.entries(decoderShapes(config))

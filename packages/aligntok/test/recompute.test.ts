@@ -27,7 +27,7 @@ const partsOf = (parts: readonly string[]) =>
 
 it("leaves a third of the values that are alive at once in a step", () => {
   const inputs = {
-    trainable: partsOf(trainableParts.perceptual),
+    trainable: partsOf(trainableParts("perceptual", decoder)),
     snapshot: partsOf(["encoder", "adapter"]),
     discriminator: specOf(initDiscriminator(judge, createRandom(0, "judge"))),
     images: spec([1, 3, 64, 64]),

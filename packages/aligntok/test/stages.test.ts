@@ -11,6 +11,7 @@ import {
 } from "../src/index.ts";
 import {
   convolutionPerceptual,
+  decoder,
   discriminator,
   encoder,
   expectAllNear,
@@ -39,9 +40,11 @@ const full: Omit<StageConfig, "stage"> = {
 
 /** Everything a stage may take, the trainable part split off. */
 function inputsFor(stage: (typeof stages)[number]) {
-  const frozen = ["encoder", "adapter"].filter((part) => !trainableParts[stage].includes(part));
+  const frozen = ["encoder", "adapter"].filter(
+    (part) => !trainableParts(stage, decoder).includes(part),
+  );
   return {
-    trainable: toTensors(parts(weights, trainableParts[stage])),
+    trainable: toTensors(parts(weights, trainableParts(stage, decoder))),
     frozen: toTensors(parts(weights, frozen)),
     snapshot,
     discriminator: toTensors(judge),

@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { readSafetensors, writeSafetensors } from "@aligntok/checkpoint";
-import { createRandom, type NdArray, rows, type Tokenizer, zeros } from "@aligntok/core";
+import { createRandom, type NdArray, ndarray, rows, type Tokenizer, zeros } from "@aligntok/core";
 import { initViT } from "@aligntok/encoders";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
@@ -125,6 +125,30 @@ describe("tokenizer folders", () => {
     (await loadTokenizer(folder)).dispose();
     await saveTokenizer(folder, { config, parameters });
     expect(await loadTrainedStage(folder)).toEqual({ config, parameters, stats: undefined });
+  });
+
+  it("may lack the convolution on the latent", async () => {
+    const identity = {
+      "post_quant_conv.weight": ndarray(
+        Float32Array.from({ length: 16 }, (_, i) => Number(i % 5 === 0)),
+        [4, 4, 1, 1],
+      ),
+      "post_quant_conv.bias": zeros([4]),
+    };
+    const bare = {
+      config: { encoder, decoder: { ...decoder, postQuantConv: false } },
+      parameters: parts(parameters, ["encoder", "adapter", "decoder"]),
+    };
+    await saveTokenizer(folder, bare);
+    const loaded = await loadTokenizer(folder);
+    expect(loaded.config).toEqual(bare.config);
+    const mixing = createTokenizer({ config, parameters: { ...parameters, ...identity } });
+    const latents = await loaded.encode(images);
+    const [own, expected] = [await loaded.decode(latents), await mixing.decode(latents)];
+    for (const [i, x] of own.data.entries())
+      expect(Math.abs(x - expected.data[i]!)).toBeLessThan(2);
+    loaded.dispose();
+    mixing.dispose();
   });
 
   it("may lack statistics", async () => {

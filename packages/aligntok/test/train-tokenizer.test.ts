@@ -98,9 +98,28 @@ describe("trainStage", () => {
   it.each(stages)("%s changes what it trains and leaves the rest as it was", async (stage) => {
     const copy = structuredClone(start.parameters);
     const { parameters, discriminator: judge } = await trainStage(start, options(stage));
-    expect(changedParts(start.parameters, parameters)).toEqual([...trainableParts[stage]].sort());
+    expect(changedParts(start.parameters, parameters)).toEqual(
+      [...trainableParts(stage, decoder)].sort(),
+    );
     expect(changedParts(copy, start.parameters)).toEqual([]); // the argument
     expect(Object.keys(judge!).some((name) => name.endsWith("running_mean"))).toBe(true);
+  });
+
+  it.each(stages)("%s trains a decoder without a convolution on the latent", async (stage) => {
+    const bare = initTokenizer(
+      {
+        encoder: vit,
+        decoder: { ...decoder, postQuantConv: false },
+        random: createRandom(2, "tokenizer"),
+      },
+      { imageSize: 16 },
+    );
+    const { parameters } = await trainStage(bare, options(stage, { steps: 1 }));
+    expect(changedParts(bare.parameters, parameters)).toEqual(
+      trainableParts(stage, decoder)
+        .filter((part) => part !== "post_quant_conv")
+        .sort(),
+    );
   });
 
   it("has the same losses with precomputed features and latents", async () => {
@@ -323,7 +342,7 @@ describe("trainStage", () => {
       const more = { steps: 100, discriminatorStart: 100, microBatch: 1 } as const;
       const trained = await trainStage(judged, options(stage, more));
       expect(changedParts(copy.parameters, trained.parameters)).toEqual(
-        [...trainableParts[stage]].sort(),
+        [...trainableParts(stage, decoder)].sort(),
       );
       expect(changedParts(copy.discriminator!, trained.discriminator!)).toEqual([]);
     }

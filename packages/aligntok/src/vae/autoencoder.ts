@@ -90,7 +90,7 @@ export function autoencoderDecoder({
 /**
  * Name and shape of every weight.
  *
- * @throws AlignTokError `bad-input` when the groups do not divide the channels
+ * @throws AlignTokError `bad-input` as of `decoderShapes`
  */
 export function autoencoderShapes(config: AutoencoderConfig): Shapes {
   return { ...encoderShapes(config), ...decoderShapes(autoencoderDecoder(config)) };

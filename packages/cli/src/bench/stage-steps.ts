@@ -83,7 +83,7 @@ export function preparePaperStage(stage: Stage, engine: EngineOptions): Promise<
     given:
       stage === "perceptual"
         ? { snapshot: splitParameters(parameters, ["encoder", "adapter"]).trainable }
-        : { frozen: splitParameters(parameters, trainableParts[stage]).frozen },
+        : { frozen: splitParameters(parameters, trainableParts(stage, config.decoder)).frozen },
     emaDecay: 0.9999,
   });
 }
@@ -93,7 +93,8 @@ async function prepareStage(
   engine: EngineOptions,
   { tokenizer, losses, images, given, emaDecay }: Setting,
 ): Promise<Prepared> {
-  const { trainable } = splitParameters(tokenizer.parameters, trainableParts[stage]);
+  const { config, parameters } = tokenizer;
+  const { trainable } = splitParameters(parameters, trainableParts(stage, config.decoder));
   const weights = flattenParameters(trainable);
   const gradients = zerosLike(weights);
   const ema = stage === "perceptual" ? createEma(weights, { decay: emaDecay }) : undefined;
