@@ -1,13 +1,15 @@
 /** Latents of images of different sizes: a folder with a file for each, under the names of the images. */
+import { createHash } from "node:crypto";
 import { mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
 import { openCheckpoint, writeSafetensors } from "@aligntok/checkpoint";
 import { type NdArray, ndarray } from "@aligntok/core";
 import type { ImageDataset } from "@aligntok/data-laion";
 import { createNames } from "./png-folder.ts";
+import { identityOf } from "./resumable-array.ts";
 
 export interface LatentFolder {
-  /** Whether an earlier run of equal identity has written the file of image `index`. */
+  /** Whether an earlier run has written the file of image `index`, from equal bytes in an equal way. */
   has(index: number): Promise<boolean>;
   /** Writes `(1, d, h, w)` arrays of image `index`, whose height and width in pixels are `imageSize`. */
   write(
@@ -17,18 +19,28 @@ export interface LatentFolder {
   ): Promise<void>;
 }
 
-/** @param identity of everything that decides the values (see `identityOf`) */
+/** @param recipe all that decides the latents of image `index` besides the image itself (see `identityOf`) */
 export function createLatentFolder(
   folder: string,
-  { keys, labels }: ImageDataset,
-  identity: string,
+  dataset: ImageDataset,
+  recipe: (index: number) => unknown,
 ): LatentFolder {
+  const { keys, labels } = dataset;
   const nameFile = createNames(folder, ".safetensors");
   const paths = keys.map(nameFile);
+
+  async function identify(index: number): Promise<string> {
+    const { bytes } = await dataset.read(index);
+    const content = createHash("sha256").update(bytes).digest("hex");
+    return identityOf([keys[index], labels?.[index], content, recipe(index)]);
+  }
+
   return {
     async has(index) {
       const found = await openCheckpoint(paths[index]!).catch(() => undefined);
-      return found?.metadata.run === identity;
+      if (!found) return false;
+      // an image that cannot be read is met again where it is to be decoded
+      return found.metadata.run === (await identify(index).catch(() => undefined));
     },
     async write(index, arrays, imageSize) {
       const path = paths[index]!;
@@ -46,7 +58,7 @@ export function createLatentFolder(
           metadata: {
             keys: JSON.stringify([keys[index]]),
             image_size: JSON.stringify(imageSize),
-            run: identity,
+            run: await identify(index),
           },
         },
       );

@@ -66,8 +66,8 @@ export interface TokenizerImages {
   readonly size: PixelSize | "own";
   /** All that decides the pixels besides the images themselves, for a name of the run. */
   readonly recipe: readonly unknown[];
-  /** Images from place `start` on, those of one batch in one size. */
-  read(start: number, options: { readonly signal: AbortSignal }): ImageStream;
+  /** Images in order, besides those at the places `done`; those of one batch have one size. */
+  read(done: readonly number[], options: { readonly signal: AbortSignal }): ImageStream;
 }
 
 export interface ImageStream {
@@ -94,7 +94,7 @@ export async function openTokenizerImages(
   choice: ImagesChoice,
   usual: PixelSize,
 ): Promise<TokenizerImages> {
-  const { createImageSource, openImages } = await import("@aligntok/data-laion");
+  const { createImageSource, openImages, selectImages } = await import("@aligntok/data-laion");
   const { size = usual, maxSize, crop, onError } = choice;
   check(
     maxSize === undefined || size === "own",
@@ -107,14 +107,17 @@ export async function openTokenizerImages(
     dataset,
     size,
     recipe: [size, maxSize, crop],
-    read(start, { signal }) {
-      if (start === dataset.length) return nothingLeft;
-      const source = createImageSource(dataset, {
+    read(done, { signal }) {
+      const isDone = new Set(done);
+      const left = [...dataset.keys.keys()].filter((place) => !isDone.has(place));
+      if (left.length === 0) return nothingLeft;
+      // those that are done stand first, where a source that goes on from a state has been
+      const source = createImageSource(selectImages(dataset, [...done, ...left]), {
         ...{ ...shaped, crop, onError, shuffle: false },
-        state: { epoch: 0, position: start, seed: 0 },
+        state: { epoch: 0, position: done.length, seed: 0 },
       });
       return {
-        batches: placed(source, { dataset, start, signal, maxSize }),
+        batches: placed(source, { keys: dataset.keys, left, signal, maxSize }),
         skipped: source.skipped,
       };
     },
@@ -125,22 +128,23 @@ export async function openTokenizerImages(
 const nothingLeft: ImageStream = { batches: (async function* () {})(), skipped: () => ({}) };
 
 interface Reading {
-  readonly dataset: ImageDataset;
-  readonly start: number;
+  readonly keys: readonly string[];
+  /** Places of the images that the source has left. */
+  readonly left: readonly number[];
   readonly signal: AbortSignal;
   readonly maxSize: number | undefined;
 }
 
 async function* placed(
   source: CountingImageSource,
-  { dataset, start, signal, maxSize }: Reading,
+  { keys: all, left, signal, maxSize }: Reading,
 ): AsyncGenerator<TokenizerBatch> {
-  let next = start;
+  let next = 0;
   for await (const { images, keys } of source.batches({ signal })) {
     // batches come in the order of the dataset, with some left out
     const indices = keys.map((key) => {
-      next = dataset.keys.indexOf(key, next) + 1;
-      return next - 1;
+      while (all[left[next]!] !== key) next++;
+      return left[next++]!;
     });
     yield { images: maxSize ? await reduced(images, maxSize) : images, indices, keys };
   }

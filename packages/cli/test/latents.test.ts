@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
@@ -13,6 +13,7 @@ import { permuteLatents, readLatents } from "@aligntok/diffusion";
 import { initViT } from "@aligntok/encoders";
 import { encodePng, readImage, stackImages } from "@aligntok/image";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { openTokenizerImages } from "../src/tokenizer-images.ts";
 import { aligntok } from "./command-line.ts";
 import { decoder, size, vit } from "./tiny-tokenizer.ts";
 
@@ -187,6 +188,69 @@ test("images of their own sizes are encoded to a file each and decoded to what t
   expect(back).toMatchObject({ status: 0 });
   expect((await readImage(join(decoded, "wide.png"))).shape).toEqual([16, 43, 3]);
   expect((await readImage(join(decoded, "tall.png"))).shape).toEqual([48, 12, 3]);
+});
+
+test("latents of their own sizes are kept only where image and tokenizer are the same", async () => {
+  const [trained, out] = [join(folder, "trained"), join(folder, "kept")];
+  const save = async (seed: number) => {
+    const weights = initTokenizer(
+      {
+        encoder: { config: vit, parameters: initViT(vit, createRandom(seed, "vit")) },
+        decoder,
+        random: createRandom(seed, "tokenizer"),
+      },
+      { imageSize: size },
+    );
+    await saveTokenizer(trained, weights);
+  };
+  const photos = async (name: string, picks: readonly number[]) => {
+    const path = join(folder, name);
+    await mkdir(path);
+    for (const [i, pick] of picks.entries()) {
+      await copyFile(join(folder, "photos", names[pick]!), join(path, `${i}.png`));
+    }
+    return path;
+  };
+  const [first, second] = [await photos("first", [0, 1]), await photos("second", [0, 2, 3])];
+  const encodeOwn = async (path: string) => {
+    const { stdout } = await aligntok([
+      ...["encode", "--tokenizer", trained, "--images", path],
+      ...["--out", out, "--size", "own", "--json"],
+    ]);
+    const latents = await Promise.all(
+      [0, 1].map((i) => readSafetensors(join(out, `${i}.safetensors`))),
+    );
+    return { ...JSON.parse(stdout), latents: latents.map(({ tensors }) => tensors.latents!.data) };
+  };
+  await save(1);
+  const before = await encodeOwn(first);
+  expect(before).toMatchObject({ images: 2, kept: 0 });
+
+  // the image that both folders have is kept, the other one of the same name is not
+  const other = await encodeOwn(second);
+  expect(other).toMatchObject({ images: 3, kept: 1 });
+  expect(other.latents[0]).toEqual(before.latents[0]);
+  expect(other.latents[1]).not.toEqual(before.latents[1]);
+
+  await save(2);
+  const retrained = await encodeOwn(second);
+  expect(retrained).toMatchObject({ images: 3, kept: 0 });
+  expect(retrained.latents[0]).not.toEqual(before.latents[0]);
+});
+
+test("images that are done are not decoded again", async () => {
+  const photos = join(folder, "some-done");
+  await mkdir(photos);
+  await writeFile(join(photos, "0.png"), "not a picture");
+  await copyFile(join(folder, "photos", names[1]!), join(photos, "1.png"));
+  const choice = { images: [photos], crop: "center", onError: "raise", batch: 2 } as const;
+  const { signal } = new AbortController();
+  for (const shape of [{ size: "own" }, { size }] as const) {
+    const { read } = await openTokenizerImages({ ...choice, ...shape }, size);
+    const places = [];
+    for await (const { indices } of read([0], { signal }).batches) places.push(...indices);
+    expect(places).toEqual([1]);
+  }
 });
 
 function largestDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {

@@ -18,6 +18,7 @@ import { defineAction, type Session } from "../session.ts";
 import {
   addImagesOptions,
   describeSize,
+  type ImageStream,
   type ImagesChoice,
   openTokenizerImages,
   type TokenizerBatch,
@@ -28,6 +29,7 @@ import {
   openTokenizerOption,
   type TokenizerChoice,
 } from "../tokenizer-option.ts";
+import { stampWeights } from "../weights-stamp.ts";
 
 interface EncodeOptions extends TokenizerChoice, ImagesChoice {
   readonly flip?: true;
@@ -95,8 +97,8 @@ interface Encoding {
   readonly images: TokenizerImages;
   /** Latents of a batch or its mirror images, channels first. */
   encodeBatch(batch: TokenizerBatch, kind: LatentKind): Promise<NdArray<"float32">>;
-  /** Of everything that decides the latents. */
-  readonly identity: string;
+  /** All that decides the latents besides the images themselves. */
+  readonly recipe: readonly unknown[];
 }
 
 /** Names of the arrays. */
@@ -120,14 +122,7 @@ async function prepare(
     import("@aligntok/image"),
   ]);
   const images = await openTokenizerImages(options, tokenizer.imageSize);
-  const run = [
-    resolve(options.tokenizer),
-    tokenizerModel,
-    tile,
-    flip,
-    sample && ["sample", seed],
-    engine,
-  ];
+  const weights = await stampWeights(options.tokenizer);
 
   function mirror(batch: Images): Images {
     const [n = 0, height = 0, width = 0] = batch.shape;
@@ -136,7 +131,10 @@ async function prepare(
 
   return {
     images,
-    identity: identityOf([images.dataset.keys, ...run, ...images.recipe]),
+    recipe: [
+      ...[weights, tokenizerModel, tile, flip, sample && ["sample", seed], engine],
+      ...images.recipe,
+    ],
     async encodeBatch({ images: batch, indices }, kind) {
       const turned = kind === "latents" ? batch : mirror(batch);
       const fitted = images.size === "own" ? padImages(turned, stride) : turned;
@@ -153,15 +151,21 @@ async function prepare(
 
 /** Images of one size into one file. */
 async function encodeAll(
-  { images, encodeBatch, identity }: Encoding,
-  { out, flip, restart, crop }: EncodeOptions,
+  { images, encodeBatch, recipe }: Encoding,
+  { out, flip, restart, crop, images: paths }: EncodeOptions,
   session: Session,
 ): Promise<void> {
+  const { expandPaths } = await import("@aligntok/data-laion");
   const { dataset, size } = images;
-  const { labels, length } = dataset;
+  const { keys, labels, length } = dataset;
+  const sources = (await expandPaths(paths)).map((path) => resolve(path));
+
+  function readFrom(start: number): ImageStream {
+    return images.read([...keys.keys()].slice(0, start), session);
+  }
 
   function streamFrom(start: number): RowStream {
-    const first = images.read(Math.min(start, length), session);
+    const first = readFrom(start);
     return { batches: rowsOf(first.batches, Math.max(0, start - length)), skipped: first.skipped };
   }
 
@@ -173,14 +177,15 @@ async function encodeAll(
       yield { indices: batch.indices, rows: await encodeBatch(batch, "latents") };
     }
     if (!flip) return;
-    for await (const batch of images.read(start, session).batches) {
+    for await (const batch of readFrom(start).batches) {
       const indices = batch.indices.map((index) => length + index);
       yield { indices, rows: await encodeBatch(batch, "latents_flip") };
     }
   }
 
   const { shape, skipped } = await writeResumableArray(out, streamFrom, {
-    ...{ dataset, session, task: "encoding", name: "latents", identity },
+    ...{ dataset, session, task: "encoding", name: "latents" },
+    identity: identityOf([keys, sources, recipe]),
     ...(flip && { twin: "latents_flip" }),
     ...(labels && { labels: BigInt64Array.from(labels, BigInt) }),
     ...(restart && { restart }),
@@ -200,35 +205,39 @@ async function encodeAll(
 
 /** Images of their own sizes into a file each. */
 async function encodeEach(
-  { images, encodeBatch, identity }: Encoding,
-  { out, flip, restart }: EncodeOptions,
+  { images, encodeBatch, recipe }: Encoding,
+  { out, flip, sample, restart }: EncodeOptions,
   session: Session,
 ): Promise<void> {
+  const { signal, onProgress, answer } = session;
   const { dataset, size } = images;
-  const folder = createLatentFolder(out, dataset, identity);
-  const { batches, skipped } = images.read(0, session);
-  let [count, kept] = [0, 0];
+  const { length } = dataset;
+  // what is drawn depends on the place of an image
+  const folder = createLatentFolder(out, dataset, (index) => [recipe, sample && index]);
+  const kept: number[] = [];
+  for (let index = 0; index < length && !restart; index++) {
+    signal.throwIfAborted();
+    if (await folder.has(index)) kept.push(index);
+  }
+  const { batches, skipped } = images.read(kept, session);
+  let done = kept.length;
   for await (const batch of batches) {
     const [index = 0] = batch.indices;
-    count++;
-    if (!restart && (await folder.has(index))) {
-      kept++;
-      continue;
-    }
     const arrays = {
       latents: await encodeBatch(batch, "latents"),
       ...(flip && { latents_flip: await encodeBatch(batch, "latents_flip") }),
     };
     const [, height = 0, width = 0] = batch.images.shape;
     await folder.write(index, arrays, [height, width]);
-    session.onProgress({ task: "encoding", done: index + 1, total: dataset.length });
+    done++;
+    onProgress({ task: "encoding", done, total: length });
   }
-  const left = dataset.length - count;
-  session.answer(
+  const left = length - done;
+  answer(
     [
-      `${out}: latents of ${count} images of ${describeSize(size)}${kept ? `, ${kept} of them by an earlier run` : ""}`,
+      `${out}: latents of ${done} images of ${describeSize(size)}${kept.length ? `, ${kept.length} of them by an earlier run` : ""}`,
       ...(left ? [`${left} images left out: ${JSON.stringify(skipped())}`] : []),
     ],
-    { out, images: count, kept, flip: flip ?? false, size, skipped: skipped() },
+    { out, images: done, kept: kept.length, flip: flip ?? false, size, skipped: skipped() },
   );
 }

@@ -52,7 +52,7 @@ async function reconstruct(options: ReconstructOptions, session: Session): Promi
   let done = 0;
   try {
     const { dataset, size, read } = await openTokenizerImages(options, tokenizer.imageSize);
-    const { batches, skipped } = read(0, { signal });
+    const { batches, skipped } = read([], { signal });
     for await (const { images, indices, keys } of batches) {
       const [, height = 0, width = 0] = images.shape;
       const fitted = size === "own" ? padImages(images, tokenizer.stride) : images;
