@@ -46,6 +46,18 @@ export function describeFailure(error: unknown): Failure {
   return { exitCode: 1, message: oneLine(String(error)) };
 }
 
+/**
+ * For the `catch` of what can be continued: names the command's own next step where it was interrupted, which a library
+ * cannot know.
+ */
+export function continuedBy(step: string): (error: unknown) => never {
+  return (error) => {
+    if (!AlignTokError.isInstance(error) || error.code !== "aborted") throw error;
+    const what = error.message.replace(/\. call it again .*$/, "");
+    throw new AlignTokError("aborted", `${what}. ${step}`, { cause: error });
+  };
+}
+
 function oneLine(text: string): string {
   return text.replace(/\s+/g, " ").trim();
 }

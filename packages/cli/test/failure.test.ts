@@ -1,6 +1,6 @@
 import { AlignTokError } from "@aligntok/core";
 import { expect, test } from "vitest";
-import { describeFailure } from "../src/failure.ts";
+import { continuedBy, describeFailure } from "../src/failure.ts";
 
 test.each([
   ["bad-input", 2],
@@ -16,6 +16,16 @@ test.each([
     exitCode,
     message: "what: expected a. do b",
   });
+});
+
+test("what was interrupted ends in the command's own next step, anything else is left alone", () => {
+  const fail = continuedBy("add --resume");
+  const saved = "saved in runs/a. call it again with the same folder to continue";
+  expect(() => fail(new AlignTokError("aborted", saved))).toThrow(
+    /^saved in runs\/a\. add --resume$/,
+  );
+  expect(() => fail(new AlignTokError("aborted", "interrupted"))).toThrow(/^interrupted\. add/);
+  expect(() => fail(new AlignTokError("diverged", saved))).toThrow(saved);
 });
 
 test("a full disk says so and what to do", () => {

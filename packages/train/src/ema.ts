@@ -20,7 +20,10 @@ export function createEma(
   } = {},
 ): Ema {
   const { decay = 0.9999 } = options;
-  check(decay >= 0 && decay < 1, () => `ema decay: expected a number in [0, 1), got ${decay}`);
+  check(
+    decay >= 0 && decay < 1,
+    () => `ema decay: expected a number in [0, 1), got ${decay}. 0.9999 suits long trainings`,
+  );
   const average = zerosLike(parameters);
   average.flat.set(parameters.flat);
   return {

@@ -9,7 +9,10 @@ export function computeGradientNorm(gradients: Float32Array): number {
 
 /** min(1, maxNorm / (norm + 1e-6)): the `scale` to give an optimizer, which then clips in its own loop. */
 export function computeClipScale(norm: number, maxNorm: number): number {
-  check(maxNorm > 0, () => `maximal gradient norm: expected a positive number, got ${maxNorm}`);
+  check(
+    maxNorm > 0,
+    () => `maximal gradient norm: expected a positive number, got ${maxNorm}. 1 is usual`,
+  );
   return Math.min(1, maxNorm / (norm + 1e-6));
 }
 

@@ -22,7 +22,11 @@ export function createCosineSchedule(
   },
 ): Schedule {
   const { steps, minimum = 0 } = options;
-  check(steps > 0, () => `cosine schedule: expected a positive number of steps, got ${steps}`);
+  check(
+    steps > 0,
+    () =>
+      `cosine schedule: expected a positive number of steps, got ${steps}. give those of the whole training`,
+  );
   return (step) =>
     minimum + ((lr - minimum) * (1 + Math.cos(Math.PI * Math.min(step / steps, 1)))) / 2;
 }
@@ -40,7 +44,10 @@ export function createWarmup(
   },
 ): Schedule {
   const { steps, startFactor = 0 } = options;
-  check(steps >= 0, () => `warm-up: expected a number of steps of at least 0, got ${steps}`);
+  check(
+    steps >= 0,
+    () => `warm-up: expected a number of steps of at least 0, got ${steps}. 0 goes without`,
+  );
   return (step) =>
     step < steps
       ? schedule(0) * (startFactor + ((1 - startFactor) * step) / steps)
@@ -63,7 +70,8 @@ export function createSchedule(lr: number, options: ScheduleOptions): Schedule {
   const { shape = "constant", steps, warmup = 0, minimum = 0 } = options;
   check(
     warmup >= 0 && warmup < steps,
-    () => `warm-up: expected fewer steps than the ${steps} in all, got ${warmup}`,
+    () =>
+      `warm-up: expected fewer steps than the ${steps} in all, got ${warmup}. shorten it or train longer`,
   );
   const after =
     shape === "cosine"

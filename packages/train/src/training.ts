@@ -51,7 +51,7 @@ export interface TrainingOptions {
   readonly keep?: number;
   /**
    * What happens at a metric that is NaN, infinite or beyond `limits`: `stop` ends the run with `diverged`, `skip` leaves
-   * out the step's `apply` and counts it, up to ten in a row, during which nothing is saved: what makes steps bad may be the
+   * out the step's `apply` and counts it, until ten in a row, during which nothing is saved: what makes steps bad may be the
    * state, and a resumed run skips the same steps again. A step without `apply` has changed the state already and always
    * stops. @default "stop"
    */
@@ -107,7 +107,7 @@ export async function runTraining(options: TrainingOptions): Promise<TrainingRes
   for (const [name, value] of Object.entries({ steps, logEvery, checkpointEvery })) {
     check(
       Number.isInteger(value) && value >= 1,
-      () => `${name}: expected a whole number of at least 1, got ${value}`,
+      () => `${name}: expected a whole number of at least 1, got ${value}. correct it`,
     );
   }
 
@@ -162,7 +162,7 @@ export async function runTraining(options: TrainingOptions): Promise<TrainingRes
           : "everything is saved";
       throw new AlignTokError(
         "aborted",
-        `${task}: interrupted after step ${done} of ${steps}, ${kept} in ${folder}. run the same command again to continue`,
+        `${task}: interrupted after step ${done} of ${steps}, ${kept} in ${folder}. call it again with the same folder to continue`,
         { cause: signal.reason },
       );
     }
@@ -173,8 +173,10 @@ export async function runTraining(options: TrainingOptions): Promise<TrainingRes
     const bad = findBad(metrics, limits);
     skippedInRow = bad ? skippedInRow + 1 : 0;
     if (bad) {
-      const goesOn = onNaN === "skip" && apply && skippedInRow < mostSkipped;
-      if (!goesOn) throw diverged(bad, `${task}: step ${done} of ${steps}`, checkpoint);
+      const skips = onNaN === "skip" && apply !== undefined;
+      if (!skips || skippedInRow === mostSkipped) {
+        throw diverged(bad, { where: `${task}: step ${done} of ${steps}`, skips, checkpoint });
+      }
       skipped++;
       addMetrics(pending, { skipped: 1 });
     } else {
@@ -246,13 +248,22 @@ function findBad(
 
 function diverged(
   { expected, value }: BadMetric,
-  where: string,
-  checkpoint: string | undefined,
+  {
+    where,
+    skips,
+    checkpoint,
+  }: {
+    readonly where: string;
+    /** Whether such steps were left out until they became too many. */
+    readonly skips: boolean;
+    readonly checkpoint: string | undefined;
+  },
 ): AlignTokError {
+  const so = skips ? `; ${mostSkipped} steps in a row were skipped` : "";
   const good = checkpoint ? `the last good checkpoint is ${checkpoint}` : "no checkpoint yet";
   return new AlignTokError(
     "diverged",
-    `${where}: expected ${expected}, got ${value}. ${good}; lower the learning rate or clip the gradients`,
+    `${where}: expected ${expected}, got ${value}${so}. ${good}; lower the learning rate or clip the gradients`,
   );
 }
 

@@ -2,6 +2,7 @@ import { join } from "node:path";
 import type { Logger, OnProgress } from "@aligntok/core";
 import type { EngineName } from "@aligntok/jit";
 import { Command, Option } from "commander";
+import { continuedBy } from "../failure.ts";
 import { defineAction, realNumber, type Session } from "../session.ts";
 
 /** What a quickstart run is a function of, and how it talks to its caller. */
@@ -91,7 +92,7 @@ Examples:
       signal,
       onProgress,
       log,
-    });
+    }).catch(continuedBy("run the same command again to continue"));
     const report = join(out, "report.html");
     answer([...summary, `report: ${report}`], { out, report, metrics });
   });

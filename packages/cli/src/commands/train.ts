@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { check } from "@aligntok/core";
 import { Command, Option } from "commander";
+import { continuedBy } from "../failure.ts";
 import { defineAction, type Session } from "../session.ts";
 
 interface TrainOptions {
@@ -92,6 +93,6 @@ async function trainTokenizer(options: TrainOptions, session: Session): Promise<
     resume: options.resume ?? false,
     session,
     ...(options.onNan && { onNaN: options.onNan }),
-  });
+  }).catch(continuedBy("run the same command with --resume to continue"));
   answer(summary, { out, tokenizer: join(out, "tokenizer"), metrics });
 }
