@@ -27,7 +27,10 @@ async function pooled(encoder: VisionEncoder, images: Images): Promise<NdArray<"
     const tokens = await encoder.features(
       rows(images, start, Math.min(images.shape[0]!, start + 8)),
     );
-    features.data.set(meanPool(tokens, encoder.prefixTokens).data, start * encoder.width);
+    features.data.set(
+      meanPool(tokens, { start: encoder.prefixTokens }).data,
+      start * encoder.width,
+    );
   }
   return features;
 }

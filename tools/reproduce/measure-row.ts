@@ -55,7 +55,9 @@ export async function measureTokenizer(
   const test = await pooled(heldOut.images);
   const probe = fitLinearProbe(await pooled(train.images), train.labels, { classes, l2: 1e-2 });
   const decoded = await tokenizer.decode(await tokenizer.encode(heldOut.images));
-  const tokens = meanPool(await encoder.features(heldOut.images), encoder.prefixTokens);
+  const tokens = meanPool(await encoder.features(heldOut.images), {
+    start: encoder.prefixTokens,
+  });
   return {
     psnr: computePsnr(heldOut.images, decoded).mean,
     ssim: computeSsim(heldOut.images, decoded).mean,

@@ -43,14 +43,15 @@ export function computeCknna(
     () =>
       `cknna: expected two [N,D] of the same samples, got [${a.shape}] and [${b.shape}]. pool tokens and latents first`,
   );
-  check(count >= 4, () => `cknna: expected at least 4 samples, got ${count}`);
+  check(count >= 4, () => `cknna: expected at least 4 samples, got ${count}. give more images`);
   check(
     Number.isInteger(k) && k >= 2 && k < count,
-    () => `cknna: expected k from 2 to ${count - 1}, one less than the samples, got ${k}`,
+    () =>
+      `cknna: expected k from 2 to ${count - 1}, one less than the samples, got ${k}. change k or add samples`,
   );
   check(
     quantile > 0 && quantile <= 1,
-    () => `cknna: expected a quantile above 0 and at most 1, got ${quantile}`,
+    () => `cknna: expected a quantile above 0 and at most 1, got ${quantile}. 1 clamps nothing`,
   );
   const first = nearestNeighbours(unitRows(a, quantile), count, k);
   const second = nearestNeighbours(unitRows(b, quantile), count, k);
@@ -76,7 +77,8 @@ function unitRows({ data, shape }: NdArray<"float32">, quantile: number): Float6
   const bad = data.findIndex((x) => !Number.isFinite(x));
   check(
     bad < 0,
-    () => `cknna: expected finite features, got ${data[bad]} in row ${Math.floor(bad / width)}`,
+    () =>
+      `cknna: expected finite features, got ${data[bad]} in row ${Math.floor(bad / width)}. compute that image's again`,
   );
   const rows = new Float64Array(data.length);
   for (let start = 0; start < data.length; start += width) {
@@ -87,7 +89,8 @@ function unitRows({ data, shape }: NdArray<"float32">, quantile: number): Float6
     }
     check(
       squares > 0,
-      () => `cknna: expected rows with a direction, got zeros in row ${start / width}`,
+      () =>
+        `cknna: expected rows with a direction, got zeros in row ${start / width}. leave that image out`,
     );
     const scale = 1 / Math.sqrt(squares);
     for (let i = start; i < start + width; i++) rows[i]! *= scale;

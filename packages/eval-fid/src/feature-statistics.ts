@@ -91,28 +91,35 @@ export function createEncoderExtractor(
     width: encoder.width,
     async extract(images) {
       const tokens = await encoder.features(images);
-      return pool === "mean" ? meanPool(tokens, prefix) : meanPool(tokens, 0, 1);
+      return meanPool(tokens, pool === "mean" ? { start: prefix } : { end: 1 });
     },
   };
 }
 
+export interface MeanPoolOptions {
+  /** First position that counts, such as an encoder's `prefixTokens`. @default 0 */
+  readonly start?: number;
+  /** Position after the last that counts. @default all positions */
+  readonly end?: number;
+}
+
 /**
- * Mean over all positions of tokens `(N, T, D)` or latents `(N, h, w, D)`: `(N, D)`.
+ * Mean over positions of tokens `(N, T, D)` or latents `(N, h, w, D)`: `(N, D)`.
  *
- * @param start first position that counts, such as an encoder's `prefixTokens`
- * @param end position after the last that counts
+ * @throws AlignTokError `bad-input` where there is no position from `start` to before `end`
  */
 export function meanPool(
   array: NdArray<"float32">,
-  start = 0,
-  end = sizeOf(array.shape.slice(1, -1)),
+  options: MeanPoolOptions = {},
 ): NdArray<"float32"> {
   const count = array.shape[0] ?? 0;
   const width = array.shape.at(-1) ?? 0;
   const positions = sizeOf(array.shape.slice(1, -1));
+  const { start = 0, end = positions } = options;
   check(
     array.shape.length >= 2 && start >= 0 && start < end && end <= positions,
-    () => `mean pool: expected [N,...,D] with positions ${start} to ${end}, got [${array.shape}]`,
+    () =>
+      `mean pool: expected [N,...,D] with positions ${start} to ${end}, got [${array.shape}]. choose positions that it has`,
   );
   const out = zeros([count, width]);
   const sum = new Float64Array(width);

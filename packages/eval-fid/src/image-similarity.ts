@@ -52,7 +52,8 @@ export function computeSsim(first: Images, second: Images): SimilarityScores {
   const side = 2 * radius + 1;
   check(
     height >= side && width >= side,
-    () => `ssim: expected images of at least ${side}x${side}, got ${width}x${height}`,
+    () =>
+      `ssim: expected images of at least ${side}x${side}, got ${width}x${height}. compare larger ones`,
   );
   const window = gaussianWindow();
   const size = height * width;
@@ -148,7 +149,10 @@ function checkPair(what: string, first: Images, second: Images): [number, number
     () =>
       `${what}: expected two [N,H,W,C] of one shape, got [${first.shape}] and [${second.shape}]. pair each image with its reconstruction`,
   );
-  check(first.data.length > 0, () => `${what}: expected at least 1 image, got [${first.shape}]`);
+  check(
+    first.data.length > 0,
+    () => `${what}: expected at least 1 image, got [${first.shape}]. give some`,
+  );
   return first.shape as [number, number, number, number];
 }
 

@@ -6,6 +6,7 @@ export {
   type EncoderExtractorOptions,
   type FeatureStatisticsOptions,
   type ImageStream,
+  type MeanPoolOptions,
   meanPool,
 } from "./feature-statistics.ts";
 export {

@@ -65,7 +65,8 @@ export async function computeLatentAnalysis(
     const { shape } = sums;
     check(
       batch.shape.slice(1).join() === shape.join(),
-      () => `latents: expected [n,${shape}] like the first batch, got [${batch.shape}]`,
+      () =>
+        `latents: expected [n,${shape}] like the first batch, got [${batch.shape}]. analyse sizes one by one`,
     );
     const [n = 0, h = 0, w = 0, d = 0] = batch.shape;
     sums.moments.add(reshape(batch, [n * h * w, d]));
@@ -74,7 +75,10 @@ export async function computeLatentAnalysis(
     count += n;
     onProgress?.({ task: "latents", done: count });
   }
-  check(sums, "latents: expected at least one batch, got none");
+  check(
+    sums,
+    "latents: expected at least one batch, got none. give a file or folder that is not empty",
+  );
   const { shape, moments, spectrum, tails } = sums;
   const covariance = moments.covariance();
   const d = shape[2];
@@ -107,7 +111,7 @@ interface Sums {
 function createSums({ shape }: NdArray<"float32">): Sums {
   check(
     shape.length === 4 && shape.slice(1).every((n) => n > 0),
-    () => `latents: expected (n, h, w, d), got [${shape}]`,
+    () => `latents: expected (n, h, w, d), got [${shape}]. transpose what is channels first`,
   );
   const [h, w, d] = shape.slice(1) as [number, number, number];
   return {

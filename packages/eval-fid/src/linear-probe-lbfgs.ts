@@ -48,7 +48,7 @@ export function fitLinearProbe(
 ): FittedProbe {
   const { classes, l2 = 1e-3, iterations = 500 } = options;
   checkProblem(features, labels, classes);
-  check(l2 >= 0, () => `linear probe: expected an l2 of at least 0, got ${l2}`);
+  check(l2 >= 0, () => `linear probe: expected an l2 of at least 0, got ${l2}. 0 goes without`);
   const [count = 0, width = 0] = features.shape;
 
   const { mean, scale } = computeScaling(features.data, count, width);

@@ -77,7 +77,10 @@ export async function trainInOrder(
   checkOptions({ ...options, rates, epochs });
   const [count = 0, width = 0] = features.shape;
   const batchSize = Math.min(options.batchSize ?? 256, count);
-  check(batchSize >= 2, () => `linear probe: expected batches of 2 or more, got ${batchSize}`);
+  check(
+    batchSize >= 2,
+    () => `linear probe: expected batches of 2 or more, got ${batchSize}. raise batchSize`,
+  );
 
   const perEpoch = Math.floor(count / batchSize);
   const steps = epochs * perEpoch;
@@ -129,17 +132,17 @@ function checkOptions({
 }: TrainProbeOptions & { readonly rates: readonly number[]; readonly epochs: number }): void {
   check(
     rates.length > 0 && rates.every((rate) => rate > 0 && Number.isFinite(rate)),
-    () => `linear probe: expected learning rates above 0, got [${rates}]`,
+    () => `linear probe: expected learning rates above 0, got [${rates}]. leave out the others`,
   );
   for (const [name, value] of Object.entries({ epochs, batchSize })) {
     check(
       Number.isInteger(value) && value >= 1,
-      () => `linear probe: expected ${name} of at least 1, got ${value}`,
+      () => `linear probe: expected ${name} of at least 1, got ${value}. raise it`,
     );
   }
   check(
     momentum >= 0 && momentum < 1,
-    () => `linear probe: expected a momentum from 0 to below 1, got ${momentum}`,
+    () => `linear probe: expected a momentum from 0 to below 1, got ${momentum}. 0.9 is usual`,
   );
 }
 

@@ -63,7 +63,7 @@ export function computeAccuracy(predicted: Int32Array, labels: Int32Array): numb
   check(
     predicted.length === labels.length && labels.length > 0,
     () =>
-      `accuracy: expected as many predictions as labels, got ${predicted.length} and ${labels.length}`,
+      `accuracy: expected as many predictions as labels, got ${predicted.length} and ${labels.length}. take both from the same images`,
   );
   return predicted.reduce((hits, p, i) => hits + (p === labels[i] ? 1 : 0), 0) / labels.length;
 }
@@ -87,7 +87,7 @@ export function computeTopAccuracy(
   );
   check(
     Number.isInteger(k) && k >= 1 && k <= classes,
-    () => `accuracy: expected k from 1 to the ${classes} classes, got ${k}`,
+    () => `accuracy: expected k from 1 to the ${classes} classes, got ${k}. lower k`,
   );
   checkLabels(labels, classes);
   let hits = 0;
@@ -111,11 +111,13 @@ export function checkProblem(
   checkFeatures(features, width);
   check(
     Number.isInteger(classes) && classes >= 2,
-    () => `linear probe: expected at least 2 classes, got ${classes}`,
+    () =>
+      `linear probe: expected at least 2 classes, got ${classes}. give images of several classes`,
   );
   check(
     count > 0 && count === labels.length,
-    () => `linear probe: expected a label for each of ${count} features, got ${labels.length}`,
+    () =>
+      `linear probe: expected a label for each of ${count} features, got ${labels.length}. take both from the same images`,
   );
   checkLabels(labels, classes);
 }
@@ -124,20 +126,22 @@ function checkLabels(labels: Int32Array, classes: number): void {
   const wrong = labels.findIndex((label) => label < 0 || label >= classes);
   check(
     wrong < 0,
-    () => `linear probe: expected labels of 0 to ${classes - 1}, got ${labels[wrong]} at ${wrong}`,
+    () =>
+      `linear probe: expected labels of 0 to ${classes - 1}, got ${labels[wrong]} at ${wrong}. number the classes from 0`,
   );
 }
 
 function checkFeatures({ dtype, shape, data }: NdArray<"float32">, width: number): void {
   check(
     dtype === "float32" && shape.length === 2 && shape[1] === width,
-    () => `linear probe: expected float32 features [N,${width}], got ${dtype} [${shape}]`,
+    () =>
+      `linear probe: expected float32 features [N,${width}], got ${dtype} [${shape}]. pool tokens or latents first`,
   );
   const bad = data.findIndex((x) => !Number.isFinite(x));
   check(
     bad < 0,
     () =>
-      `linear probe: expected finite features, got ${data[bad]} in row ${Math.floor(bad / width)}`,
+      `linear probe: expected finite features, got ${data[bad]} in row ${Math.floor(bad / width)}. compute that image's again`,
   );
 }
 

@@ -45,18 +45,22 @@ export async function poolBatches(
     const count = batch.latents.shape[0] ?? 0;
     check(
       !batch.labels || batch.labels.length === count,
-      () => `pooling: expected ${count} labels, one a row, got ${batch.labels?.length}`,
+      () =>
+        `pooling: expected ${count} labels, one a row, got ${batch.labels?.length}. label every row`,
     );
     features.push(meanPool(batch.latents));
     if (batch.labels) labels.push(ndarray(batch.labels, [count], "int32"));
     done += count;
     onProgress?.({ task: "pooling", done });
   }
-  check(features.length > 0, "pooling: expected at least one batch, got none");
+  check(
+    features.length > 0,
+    "pooling: expected at least one batch, got none. give a file or folder that is not empty",
+  );
   check(
     labels.length === 0 || labels.length === features.length,
     () =>
-      `pooling: expected labels in all ${features.length} batches or in none, got ${labels.length}`,
+      `pooling: expected labels in all ${features.length} batches or in none, got ${labels.length}. label all files or none`,
   );
   return {
     features: concatRows(features),

@@ -117,6 +117,6 @@ describe("pooling", () => {
   it("averages latents over both sides", () => {
     const latents = ndarray(Float32Array.of(1, 10, 2, 20, 3, 30, 4, 40), [1, 2, 2, 2]);
     expect(meanPool(latents)).toEqual(ndarray(Float32Array.of(2.5, 25), [1, 2]));
-    expect(() => meanPool(latents, 4)).toThrow("positions 4 to 4, got [1,2,2,2]");
+    expect(() => meanPool(latents, { start: 4 })).toThrow("positions 4 to 4, got [1,2,2,2]");
   });
 });
