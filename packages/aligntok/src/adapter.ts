@@ -9,8 +9,8 @@
  */
 import { check, type Parameters, type Random } from "@aligntok/core";
 import { constant, layerNorm, linear, mlp, type TensorParameters, torchLinear } from "@aligntok/nn";
-import { clipByValue, split, type Tensor } from "@tensorflow/tfjs-core";
-import type { Posterior } from "./vae/autoencoder.ts";
+import type { Tensor } from "@tensorflow/tfjs-core";
+import { type Posterior, posteriorOf } from "./posterior.ts";
 
 /** The form of an adapter; its widths follow from encoder and decoder. */
 export interface AdapterForm {
@@ -77,12 +77,12 @@ export function applyVariationalAdapter(
   params: TensorParameters,
   tokens: Tensor,
 ): Posterior {
-  check(config.variational === true, "adapter: expected a variational one, got another");
-  const [mean, logVariance] = split(project(config, params, tokens), 2, -1) as [Tensor, Tensor];
-  return {
-    mean: normalized(config, params, mean),
-    logVariance: clipByValue(logVariance, -30, 20),
-  };
+  check(
+    config.variational === true,
+    "adapter: expected a variational one, got another. set variational, or take applyAdapter",
+  );
+  const { mean, logVariance } = posteriorOf(project(config, params, tokens), -1);
+  return { mean: normalized(config, params, mean), logVariance };
 }
 
 function project({ kind }: AdapterConfig, params: TensorParameters, tokens: Tensor): Tensor {

@@ -6,7 +6,8 @@ export type Json = Readonly<Record<string, unknown>>;
 export function asRecord(value: unknown, what: string): Json {
   check(
     typeof value === "object" && value !== null && !Array.isArray(value),
-    () => `${what}: expected a JSON object, got ${JSON.stringify(value)?.slice(0, 40)}`,
+    () =>
+      `${what}: expected a JSON object, got ${JSON.stringify(value)?.slice(0, 40)}. correct config.json`,
   );
   return value as Json;
 }
@@ -16,7 +17,7 @@ export function asCount(value: unknown, what: string, least: 0 | 1 = 1): number 
   check(
     typeof value === "number" && Number.isInteger(value) && value >= least && value <= 16_384,
     () =>
-      `config ${what}: expected a whole number from ${least} to 16384, got ${JSON.stringify(value)}`,
+      `config ${what}: expected a whole number from ${least} to 16384, got ${JSON.stringify(value)}. correct config.json`,
   );
   return value;
 }
@@ -24,7 +25,8 @@ export function asCount(value: unknown, what: string, least: 0 | 1 = 1): number 
 export function asBoolean(value: unknown, what: string): boolean {
   check(
     typeof value === "boolean",
-    () => `config ${what}: expected true or false, got ${JSON.stringify(value)}`,
+    () =>
+      `config ${what}: expected true or false, got ${JSON.stringify(value)}. correct config.json`,
   );
   return value;
 }
@@ -32,7 +34,7 @@ export function asBoolean(value: unknown, what: string): boolean {
 export function asNumber(value: unknown, what: string): number {
   check(
     typeof value === "number" && Number.isFinite(value),
-    () => `config ${what}: expected a number, got ${JSON.stringify(value)}`,
+    () => `config ${what}: expected a number, got ${JSON.stringify(value)}. correct config.json`,
   );
   return value;
 }

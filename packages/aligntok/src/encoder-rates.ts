@@ -19,7 +19,8 @@ export function encoderGroups(
 ): readonly AdamGroup[] {
   check(
     layerDecay > 0 && layerDecay <= 1,
-    () => `layerDecay: expected a number above 0 and up to 1, got ${layerDecay}`,
+    () =>
+      `layerDecay: expected a number above 0 and up to 1, got ${layerDecay}. 1 trains all blocks alike`,
   );
   const groups = [
     { prefix: "encoder.norm", lrScale: encoderLrScale },

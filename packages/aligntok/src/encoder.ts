@@ -44,9 +44,15 @@ export function tokenGrid(
   const [height, width] = heightAndWidth(imageSize);
   check(
     height > 0 && width > 0 && height % stride === 0 && width % stride === 0,
-    () => `imageSize: expected multiples of the stride ${stride}, got ${height}x${width}`,
+    () =>
+      `imageSize: expected multiples of the stride ${stride}, got ${height}x${width}. ${nearest(height, stride)}x${nearest(width, stride)} fits; in a configuration it is data.size`,
   );
   return [height / stride, width / stride];
+}
+
+/** The multiple of the stride that is nearest to a side, at least one. */
+function nearest(side: number, stride: number): number {
+  return Math.max(1, Math.round(side / stride)) * stride;
 }
 
 export interface ApplyEncoderOptions {

@@ -36,7 +36,8 @@ export function toPixels(planes: NdArray<"float32">): Images {
 export function checkImages(images: Images): [number, number, number] {
   check(
     images.dtype === "uint8" && images.shape.length === 4 && images.shape[3] === 3,
-    () => `images: expected uint8 (N, H, W, 3), got ${images.dtype} [${images.shape}]`,
+    () =>
+      `images: expected uint8 (N, H, W, 3), got ${images.dtype} [${images.shape}]. decode or convert them first`,
   );
   return images.shape.slice(0, 3) as [number, number, number];
 }

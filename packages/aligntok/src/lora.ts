@@ -33,7 +33,7 @@ export function initLora(
 ): Parameters {
   check(
     Number.isInteger(rank) && rank >= 1,
-    () => `lora rank: expected a whole number of at least 1, got ${rank}`,
+    () => `lora rank: expected a whole number of at least 1, got ${rank}. 16 is usual`,
   );
   const layers = Object.keys(params)
     .filter((key) => /^encoder\.blocks\..*\.weight$/.test(key) && params[key]!.shape.length === 2)

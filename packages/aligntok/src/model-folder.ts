@@ -69,7 +69,7 @@ function parse(path: string, text: string): unknown {
   } catch (cause) {
     throw new AlignTokError(
       "bad-format",
-      `${path}: expected JSON, got ${text.length} characters that do not parse`,
+      `${path}: expected JSON, got ${text.length} characters that do not parse. download or save the tokenizer again`,
       { cause },
     );
   }
@@ -84,7 +84,8 @@ export function takeStats<T extends NdArray>(
   for (const array of [mean, std]) {
     check(
       !array || array.shape.join() === `${latent}`,
-      () => `latent_stats: expected shape [${latent}], got [${array?.shape}]`,
+      () =>
+        `latent_stats: expected shape [${latent}], got [${array?.shape}]. they are those of another tokenizer, save this one again`,
     );
   }
   const stats = mean && std && { mean: toFloat32(mean).data, std: toFloat32(std).data };

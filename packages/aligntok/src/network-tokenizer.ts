@@ -80,7 +80,8 @@ export function createNetworkTokenizer(
     const [n = 0, h = 0, w = 0, d] = latents.shape;
     check(
       latents.shape.length === 4 && d === latent && h > 0 && w > 0,
-      () => `latents: expected (N, h, w, ${latent}), got [${latents.shape}]`,
+      () =>
+        `latents: expected (N, h, w, ${latent}), got [${latents.shape}]. decode them with the tokenizer that they come from`,
     );
     const planes = zeros([n, 3, h * stride, w * stride]);
     await decoding.run((start, end) => rows(latents, start, end), planes);
@@ -93,7 +94,10 @@ export function createNetworkTokenizer(
   }
 
   return {
-    ...{ stats, latentShape, decode, dispose },
+    stats,
+    latentShape,
+    decode,
+    dispose,
     ...(variational
       ? { moments: encodeAll, encode: async (images) => drawLatents(await encodeAll(images)) }
       : { encode: encodeAll }),

@@ -79,16 +79,27 @@ export async function inspectTokenizer(
     const { tensors } = await openCheckpoint(join(path, "model.safetensors"));
     const { rest, stats } = takeStats(tensors, latent);
     return {
-      ...{ model: "aligntok", ignored: [], config, ...sizesOf(config), latent, stats },
-      ...{ parts: countParts(rest), tensors: rest },
+      model: "aligntok",
+      ignored: [],
+      config,
+      ...sizesOf(config),
+      latent,
+      stats,
+      parts: countParts(rest),
+      tensors: rest,
     };
   }
   const { kind, tensors, ...found } = await findAutoencoder(path, model);
   const { config, stats } = "stats" in found ? found : { ...found, stats: undefined };
   return {
-    ...{ ...found, config, stats, latent: config.latent, imageSize: baselineSize },
+    ...found,
+    config,
+    stats,
+    latent: config.latent,
+    imageSize: baselineSize,
     stride: kind === "tiny" ? tinyStride : autoencoderStride(config as AutoencoderConfig),
-    ...{ parts: countParts(tensors), tensors },
+    parts: countParts(tensors),
+    tensors,
   };
 }
 

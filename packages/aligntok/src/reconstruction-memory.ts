@@ -46,7 +46,7 @@ export function estimateReconstruction(
 ): TrainingEstimate {
   const { batchSize, imageSize, perceptual, discriminator = {} } = options;
   const { trainable, emaDecay, step, inputs } = training;
-  const judge = discriminator
+  const discriminatorWeights = discriminator
     ? initDiscriminator(discriminator, createRandom(0, "estimate"))
     : undefined;
   const images = zeros([batchSize, ...heightAndWidth(imageSize), 3], "uint8");
@@ -54,7 +54,7 @@ export function estimateReconstruction(
   const given = {
     trainable,
     ...constant,
-    ...(judge && { discriminator: judge }),
+    ...(discriminatorWeights && { discriminator: discriminatorWeights }),
     ...(perceptual && { perceptual: perceptual.parameters }),
     images: toPlanes(images),
   };
@@ -71,7 +71,7 @@ export function estimateReconstruction(
     memory: {
       weights:
         copies * bytesOf(trainable) +
-        4 * bytesOf(judge) +
+        4 * bytesOf(discriminatorWeights) +
         still.reduce((sum, parameters) => sum + bytesOf(parameters), 0),
       activations: intermediate,
     },

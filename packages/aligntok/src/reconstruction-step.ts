@@ -136,31 +136,34 @@ export function createReconstructionStep(
       const { recompute = false } = config;
       const hidden = applyDecoderBody(model.decoder, params, encoded.latents, { recompute });
       const image = applyDecoderHead(model.decoder, params, hidden); // (N, 3, H, W)
-      const judged = judgeImage(model, { config, inputs, params, hidden, image });
+      const weighed = weighImage(model, { config, inputs, params, hidden, image });
       const terms = weighTerms(model, {
-        ...{ encoded, params, inputs, recompute },
-        pull: judged.reconstruction,
+        encoded,
+        params,
+        inputs,
+        recompute,
+        pull: weighed.reconstruction,
       });
       return {
-        loss: add(sum(mul(image, judged.pull)), terms.loss),
+        loss: add(sum(mul(image, weighed.pull)), terms.loss),
         aux: {
           // the total comes last: a loss that is not finite is told by the first term that is not
           losses: {
-            ...judged.losses,
+            ...weighed.losses,
             ...terms.losses,
-            total: add(judged.total, terms.loss),
+            total: add(weighed.total, terms.loss),
           },
           image: stopGradient(image),
         },
       };
     }, inputs.trainable);
     if (!config.discriminator) return { losses: aux.losses, gradients };
-    const judge = discriminatorStep(config, inputs, aux.image);
+    const discriminator = discriminatorStep(config, inputs, aux.image);
     return {
-      losses: { ...aux.losses, discriminator: judge.loss },
+      losses: { ...aux.losses, discriminator: discriminator.loss },
       gradients,
-      discriminatorGradients: judge.gradients,
-      discriminatorStatistics: judge.statistics,
+      discriminatorGradients: discriminator.gradients,
+      discriminatorStatistics: discriminator.statistics,
     };
   };
 }
@@ -180,7 +183,7 @@ interface Decoded {
  * both the adaptive weight and the pull on all weights follow: the sum of image times its combined
  * gradient, held constant, has the gradient of the combined loss, for one backward pass of the decoder.
  */
-function judgeImage(model: LatentModel, decoded: Decoded) {
+function weighImage(model: LatentModel, decoded: Decoded) {
   const { config, inputs } = decoded;
   const { discriminator, discriminatorWeight = 0.5, adversarialLoss = "hinge" } = config;
   const seen = stopGradient(decoded.image);

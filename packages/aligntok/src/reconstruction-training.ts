@@ -32,8 +32,8 @@ import {
   zerosLike,
 } from "@aligntok/train";
 import type { DiscriminatorConfig } from "./discriminator.ts";
+import { betas, createDiscriminatorRun, type DiscriminatorRun } from "./discriminator-run.ts";
 import { toPlanes } from "./images.ts";
-import { betas, createJudge, type Judge } from "./judge.ts";
 import type {
   ReconstructionConfig,
   StageInputs,
@@ -131,7 +131,10 @@ export interface ReconstructionTraining<Trained> {
   readonly emaDecay: number;
   /** The function of a step, with a discriminator or without. */
   readonly step: (discriminator?: DiscriminatorConfig) => (inputs: StageInputs) => StageOutputs;
-  /** What the step needs besides images, trained weights and judges. `rows` are those that the batch is a part of. */
+  /**
+   * What the step needs besides images, trained weights, discriminator and perceptual term. `part` is where in the step's
+   * whole batch this one lies.
+   */
   readonly inputs: (batch: StageBatch, part: BatchPart) => ExtraInputs;
   /** The tokenizer of trained weights. */
   readonly complete: (trained: Parameters) => Trained;
@@ -150,9 +153,14 @@ export type ExtraInputs = {
 } & { readonly [Name in "features" | "latents" | "noise"]?: NdArray<"float32"> };
 
 /** Losses that `maxLoss` holds for; the generator's has a weight that adapts to it. */
-const limited: readonly (keyof StageLosses)[] = [
-  ...(["absolute", "perceptual", "semantic", "kl", "vf", "discriminator"] as const),
-];
+const limited = [
+  "absolute",
+  "perceptual",
+  "semantic",
+  "kl",
+  "vf",
+  "discriminator",
+] as const satisfies readonly (keyof StageLosses)[];
 
 /**
  * Runs a training to its end, from the latest checkpoint in its folder if there is one.
@@ -166,28 +174,28 @@ export async function trainReconstruction<Trained extends object>(
   const { name, task, groups = [], eps = 1e-8, discriminatorStart, emaDecay, complete } = training;
   const { folder, steps, seed = 0, lr = 1e-4, weightDecay = 0, maxGradNorm } = options;
   const { evaluate, ...run } = options;
-  const { discriminator: judgeOption = {}, maxLoss = 1e4 } = options;
+  const { discriminator: config = {}, maxLoss = 1e4 } = options;
   const schedule = typeof lr === "number" ? createConstantSchedule(lr) : lr;
   const weights = flattenParameters(training.trainable);
   const ema = emaDecay > 0 ? createEma(weights, { decay: emaDecay }) : undefined;
   const tokenizer = () => complete((ema?.parameters ?? weights).views);
   const adam = createAdamW(weights, { betas, eps, weightDecay, groups, ...(ema && { ema }) });
-  const judge =
-    judgeOption && steps > discriminatorStart
-      ? createJudge(judgeOption, training.carried, createRandom(seed, name, "discriminator"))
+  const discriminator =
+    config && steps > discriminatorStart
+      ? createDiscriminatorRun(config, training.carried, createRandom(seed, name, "discriminator"))
       : undefined;
   const alone = jit(training.step(), options);
-  const judged = judge && judgeOption ? jit(training.step(judgeOption), options) : undefined;
+  const adversarial = discriminator && config ? jit(training.step(config), options) : undefined;
   const compute = createGradients(training, { weights, options });
 
   async function step(index: number) {
     const batch = await options.batch(index, createRandom(seed, name, "batch", index));
-    const judging = index >= discriminatorStart && judge && judged;
-    if (judging) alone.dispose(); // one graph at a time is enough
-    const result = await compute(judging ? judged : alone, {
+    const started = index >= discriminatorStart && discriminator && adversarial;
+    if (started) alone.dispose(); // one graph at a time is enough
+    const result = await compute(started ? adversarial : alone, {
       index,
       batch,
-      judge: judging ? judge : undefined,
+      discriminator: started ? discriminator : undefined,
     });
     const rate = schedule(index);
     const norm = computeGradientNorm(result.gradients);
@@ -195,8 +203,8 @@ export async function trainReconstruction<Trained extends object>(
       metrics: {
         ...result.losses,
         gradientNorm: norm,
-        ...(judging && {
-          discriminatorGradientNorm: computeGradientNorm(result.judgeGradients),
+        ...(started && {
+          discriminatorGradientNorm: computeGradientNorm(result.discriminatorGradients),
         }),
         lr: rate,
       },
@@ -205,7 +213,9 @@ export async function trainReconstruction<Trained extends object>(
           lr: rate,
           ...(maxGradNorm && { scale: computeClipScale(norm, maxGradNorm) }),
         });
-        if (judging) judge.update(result.judgeGradients, { lr: rate }, result.statistics);
+        if (started) {
+          discriminator.update(result.discriminatorGradients, { lr: rate }, result.statistics);
+        }
       },
     };
   }
@@ -222,7 +232,7 @@ export async function trainReconstruction<Trained extends object>(
           model: weights.views,
           optimizer: adam.state(),
           ...(ema && { ema: ema.parameters.views }),
-          ...judge?.save(),
+          ...discriminator?.save(),
         },
         state: { task, seed },
       }),
@@ -236,16 +246,16 @@ export async function trainReconstruction<Trained extends object>(
         adam.restore(tensors.optimizer ?? {});
         if (ema) assignParameters(ema.parameters, tensors.ema ?? {});
         // a run that is made longer may only now come to its discriminator
-        const { discriminator, discriminator_optimizer: judgeOptimizer } = tensors;
-        if (discriminator && judgeOptimizer) judge?.restore(discriminator, judgeOptimizer);
+        const { discriminator: saved, discriminator_optimizer: optimizer } = tensors;
+        if (saved && optimizer) discriminator?.restore(saved, optimizer);
       },
     });
   } finally {
     alone.dispose();
-    judged?.dispose();
+    adversarial?.dispose();
   }
-  const discriminator = judge?.inputs() ?? training.carried;
-  return { ...tokenizer(), ...(discriminator && { discriminator }) };
+  const carried = discriminator?.inputs() ?? training.carried;
+  return { ...tokenizer(), ...(carried && { discriminator: carried }) };
 }
 
 type Graph = Jitted<StageInputs, StageOutputs>;
@@ -261,15 +271,19 @@ function createGradients(
   const { microBatch, perceptual, signal } = options;
   const gradients = zerosLike(weights);
   let sum: FlatParameters | undefined;
-  let judgeSum: FlatParameters | undefined;
+  let discriminatorSum: FlatParameters | undefined;
 
   return async (
     graph: Graph,
     {
       index,
       batch,
-      judge,
-    }: { readonly index: number; readonly batch: StageBatch; readonly judge: Judge | undefined },
+      discriminator,
+    }: {
+      readonly index: number;
+      readonly batch: StageBatch;
+      readonly discriminator: DiscriminatorRun | undefined;
+    },
   ) => {
     const count = batch.images.shape[0]!;
     const ranges = [...batchRanges(count, microBatch ?? count)];
@@ -277,9 +291,9 @@ function createGradients(
     if (parts > 1) {
       sum ??= zerosLike(weights);
       sum.flat.fill(0);
-      if (judge) {
-        judgeSum ??= zerosLike(judge.gradients);
-        judgeSum.flat.fill(0);
+      if (discriminator) {
+        discriminatorSum ??= zerosLike(discriminator.gradients);
+        discriminatorSum.flat.fill(0);
       }
     }
     let statistics: Parameters = {};
@@ -290,14 +304,14 @@ function createGradients(
         {
           trainable: weights.views,
           ...training.inputs(part, { step: index, start, end }),
-          ...(judge && { discriminator: { ...judge.inputs(), ...statistics } }),
+          ...(discriminator && { discriminator: { ...discriminator.inputs(), ...statistics } }),
           ...(perceptual && { perceptual: perceptual.parameters }),
           images: toPlanes(part.images),
         },
         {
           into: {
             gradients: gradients.views,
-            ...(judge && { discriminatorGradients: judge.gradients.views }),
+            ...(discriminator && { discriminatorGradients: discriminator.gradients.views }),
           },
           ...(signal && { signal }),
         },
@@ -308,15 +322,16 @@ function createGradients(
         losses[name] = (losses[name] ?? 0) + weight * data[0]!;
       }
       if (sum) accumulateGradients(sum.flat, gradients.flat, { weight });
-      if (judge && judgeSum) {
-        accumulateGradients(judgeSum.flat, judge.gradients.flat, { weight });
+      if (discriminator && discriminatorSum) {
+        accumulateGradients(discriminatorSum.flat, discriminator.gradients.flat, { weight });
       }
     }
     return {
       losses,
       statistics,
       gradients: (sum ?? gradients).flat,
-      judgeGradients: (judgeSum ?? judge?.gradients)?.flat ?? new Float32Array(),
+      discriminatorGradients:
+        (discriminatorSum ?? discriminator?.gradients)?.flat ?? new Float32Array(),
     };
   };
 }

@@ -15,6 +15,7 @@ import { type DecoderConfig, decoderParts, decoderStride } from "./decoder.ts";
 import { applyEncoder } from "./encoder.ts";
 import { applyLora, type LoraConfig } from "./lora.ts";
 import { type SemanticDistance, semanticLoss } from "./losses.ts";
+import { klLoss, samplePosterior } from "./posterior.ts";
 import {
   createReconstructionStep,
   type LatentTerm,
@@ -23,8 +24,6 @@ import {
   type StageOutputs,
 } from "./reconstruction-step.ts";
 import { adapterOf, type TokenizerConfig } from "./tokenizer-config.ts";
-import { samplePosterior } from "./vae/autoencoder.ts";
-import { klLoss } from "./vae/losses.ts";
 
 export type Stage = "latent" | "perceptual" | "refine";
 
@@ -170,6 +169,6 @@ function checkInputs(config: StageConfig, inputs: StageInputs): void {
   check(
     missing.length === 0,
     () =>
-      `stage ${stage}: expected the inputs ${missing.join(", ")}, got ${Object.keys(inputs).join(", ")}`,
+      `stage ${stage}: expected the inputs ${missing.join(", ")}, got ${Object.keys(inputs).join(", ")}. give those as well`,
   );
 }

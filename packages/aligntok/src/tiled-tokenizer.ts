@@ -10,7 +10,7 @@ import { checkImages } from "./images.ts";
 import type { DistributionTokenizer } from "./network-tokenizer.ts";
 
 export interface TilingOptions {
-  /** Largest side in pixels that goes through the networks at once: a multiple of the stride. @default 512 */
+  /** Largest side in pixels that goes through the networks at once: a multiple of the stride. @default 1024 */
   readonly tile?: number;
   /** Least overlap of two tiles in pixels: a multiple of the stride, less than `tile`. @default a quarter of `tile`, rounded down */
   readonly overlap?: number;
@@ -24,14 +24,15 @@ export interface TilingOptions {
  */
 export function createTiledTokenizer(
   tokenizer: DistributionTokenizer,
-  { tile = 512, overlap }: TilingOptions = {},
+  { tile = 1024, overlap }: TilingOptions = {},
 ): DistributionTokenizer {
   const [side, , latent] = tokenizer.latentShape(tile, tile);
   const stride = tile / side;
   const shared = overlap === undefined ? Math.floor(side / 4) : overlap / stride;
   check(
     Number.isInteger(shared) && shared >= 0 && shared < side,
-    () => `overlap: expected a multiple of ${stride} below the tile of ${tile}, got ${overlap}`,
+    () =>
+      `overlap: expected a multiple of ${stride} below the tile of ${tile}, got ${overlap}. a quarter of the tile is usual`,
   );
 
   /** By `network`, which gives `channels` values for each position. */
@@ -97,8 +98,10 @@ interface Window {
 
 function scaled({ top, left, height, width }: Window, factor: number): Window {
   return {
-    ...{ top: top * factor, left: left * factor },
-    ...{ height: height * factor, width: width * factor },
+    top: top * factor,
+    left: left * factor,
+    height: height * factor,
+    width: width * factor,
   };
 }
 

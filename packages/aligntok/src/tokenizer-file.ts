@@ -89,7 +89,8 @@ function formatTokenizerConfig({ encoder, decoder, adapter }: TokenizerConfig): 
 function parseTokenizerConfig(record: Json): TokenizerConfig {
   check(
     record.model_type === "aligntok",
-    () => `config model_type: expected aligntok, got ${JSON.stringify(record.model_type)}`,
+    () =>
+      `config model_type: expected aligntok, got ${JSON.stringify(record.model_type)}. open other tokenizers with openTokenizer`,
   );
   const decoder = asRecord(record.decoder, "config decoder");
   return {
@@ -104,7 +105,8 @@ function parseTokenizerConfig(record: Json): TokenizerConfig {
 function parseAdapter({ kind, hidden, normalized, variational }: Json): AdapterForm {
   check(
     kind === undefined || kind === "mlp" || kind === "linear",
-    () => `config adapter kind: expected mlp or linear, got ${JSON.stringify(kind)}`,
+    () =>
+      `config adapter kind: expected mlp or linear, got ${JSON.stringify(kind)}. correct config.json`,
   );
   return {
     ...(kind && { kind }),
@@ -121,13 +123,17 @@ function parseDecoder(json: Json): DecoderConfig {
     const values = json[key];
     check(
       Array.isArray(values) && values.length <= 16,
-      () => `config decoder ${key}: expected up to 16 numbers, got ${JSON.stringify(values)}`,
+      () =>
+        `config decoder ${key}: expected up to 16 numbers, got ${JSON.stringify(values)}. correct config.json`,
     );
     return values.map((value) => asCount(value, `decoder ${key}`, least));
   };
   const count = (key: string, least: 0 | 1 = 1) => asCount(json[key], `decoder ${key}`, least);
   const multipliers = counts("ch_mult", 1);
-  check(multipliers.length > 0, "config decoder ch_mult: expected at least one level, got none");
+  check(
+    multipliers.length > 0,
+    "config decoder ch_mult: expected at least one level, got none. correct config.json",
+  );
   const { post_quant_conv: postQuantConv = true } = json;
   return {
     latent: count("z_channels"),

@@ -172,7 +172,7 @@ function toTokens(latents: NdArray<"float32">): NdArray<"float32"> {
   const [n = 0, h = 0, w = 0, d = 0] = latents.shape;
   check(
     latents.shape.length === 4,
-    () => `batch latents: expected (N, h, w, d), got [${latents.shape}]`,
+    () => `batch latents: expected (N, h, w, d), got [${latents.shape}]. give them as encode does`,
   );
   return { ...latents, shape: [n, h * w, d] };
 }

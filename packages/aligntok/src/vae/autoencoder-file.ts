@@ -126,11 +126,14 @@ export async function findAutoencoder(
   if (kind !== "AutoencoderKL" && kind !== "AutoencoderTiny") {
     throw new AlignTokError(
       "unsupported",
-      `tokenizer ${path}: expected AutoencoderKL or AutoencoderTiny of diffusers, got ${kind}`,
+      `tokenizer ${path}: expected AutoencoderKL or AutoencoderTiny of diffusers, got ${kind}. others cannot be opened`,
     );
   }
   if (isTinyAutoencoder(tensors)) {
-    check(model === undefined, () => `model: expected none for a tiny autoencoder, got ${model}`);
+    check(
+      model === undefined,
+      () => `model: expected none for a tiny autoencoder, got ${model}. leave it out`,
+    );
     const renamed = renameTinyAutoencoder(tensors);
     const config = readTinyAutoencoderConfig(renamed);
     const name = nameTinyAutoencoder(config);
@@ -142,7 +145,11 @@ export async function findAutoencoder(
     const { rest, stats } = takeStats(renamed.tensors, shape.latent);
     const config = { ...shape, ...readScales(json, shape, model) };
     return {
-      ...{ kind: "kl", config, tensors: rest, model: nameAutoencoder(config), ignored },
+      kind: "kl",
+      config,
+      tensors: rest,
+      model: nameAutoencoder(config),
+      ignored,
       stats: stats ?? (beside && parseStats(beside, shape.latent)) ?? readStats(json),
     };
   }
@@ -242,7 +249,7 @@ async function readFile(path: string): Promise<Tensors> {
   check(
     name.includes(half),
     () =>
-      `tiny autoencoder: expected a file called *${half}*, with *${other}* beside it, got ${name}`,
+      `tiny autoencoder: expected a file called *${half}*, with *${other}* beside it, got ${name}. rename both`,
   );
   const found = await openCheckpoint(join(dirname(path), name.replace(half, other)));
   return { ...renameTinyAutoencoder(tensors), ...renameTinyAutoencoder(found.tensors) };
@@ -259,7 +266,7 @@ function readScales(
   check(
     known || model === undefined,
     () =>
-      `model: expected ${listSome(alike.map(([name]) => name)) || "none"} for a file of these shapes, got ${model}`,
+      `model: expected ${listSome(alike.map(([name]) => name)) || "none"} for a file of these shapes, got ${model}. leave it out or name one of these`,
   );
   const groups = json.norm_num_groups ?? json.num_groups;
   const scale = json.scaling_factor ?? json.scale_factor;

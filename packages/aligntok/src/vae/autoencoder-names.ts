@@ -95,7 +95,7 @@ export function readAutoencoderConfig(tensors: Tensors): AutoencoderConfig {
     check(
       rows !== undefined,
       () =>
-        `autoencoder: expected the tensor ${key}, got none among ${listSome(Object.keys(tensors))}`,
+        `autoencoder: expected the tensor ${key}, got none among ${listSome(Object.keys(tensors))}. download the file again, it is not whole`,
     );
     return rows;
   };
@@ -105,7 +105,10 @@ export function readAutoencoderConfig(tensors: Tensors): AutoencoderConfig {
   const count = (pattern: RegExp) =>
     new Set(Object.keys(tensors).flatMap((key) => pattern.exec(key)?.[1] ?? [])).size;
   const levels = count(/^encoder\.down\.(\d+)\.block\./);
-  check(levels > 0, "autoencoder: expected encoder.down.0.block.0, got no level of an encoder");
+  check(
+    levels > 0,
+    "autoencoder: expected encoder.down.0.block.0, got no level of an encoder. take a file with both networks, this one may hold a decoder alone",
+  );
   const multipliers = Array.from(
     { length: levels },
     (_, level) => rowsOf(`encoder.down.${level}.block.0.conv1.weight`) / channels,

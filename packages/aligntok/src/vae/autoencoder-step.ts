@@ -10,6 +10,7 @@ import type { ViTConfig } from "@aligntok/encoders";
 import type { TensorParameters } from "@aligntok/nn";
 import { reshape, type Tensor, transpose } from "@tensorflow/tfjs-core";
 import { applyEncoder, withoutPrefix, withPrefix } from "../encoder.ts";
+import { klLoss, samplePosterior } from "../posterior.ts";
 import {
   createReconstructionStep,
   type EncodedLatents,
@@ -22,9 +23,8 @@ import {
   autoencoderDecoder,
   autoencoderStride,
   encodePosterior,
-  samplePosterior,
 } from "./autoencoder.ts";
-import { klLoss, projectLatents, type VisionLossOptions, visionLoss } from "./losses.ts";
+import { projectLatents, type VisionLossOptions, visionLoss } from "./losses.ts";
 
 export interface AutoencoderStepConfig extends ReconstructionConfig {
   readonly autoencoder: AutoencoderConfig;
@@ -72,7 +72,7 @@ export function createAutoencoderStep(
     check(
       missing.length === 0,
       () =>
-        `autoencoder step: expected the inputs ${missing.join(", ")}, got ${Object.keys(inputs).join(", ")}`,
+        `autoencoder step: expected the inputs ${missing.join(", ")}, got ${Object.keys(inputs).join(", ")}. give those as well`,
     );
     return step(inputs);
   };

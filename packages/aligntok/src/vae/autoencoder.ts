@@ -9,17 +9,7 @@
  */
 import type { Parameters, Random } from "@aligntok/core";
 import { conv2d, groupNorm, type TensorParameters } from "@aligntok/nn";
-import {
-  add,
-  clipByValue,
-  exp,
-  mul,
-  reshape,
-  scalar,
-  split,
-  type Tensor,
-  transpose,
-} from "@tensorflow/tfjs-core";
+import { reshape, type Tensor, transpose } from "@tensorflow/tfjs-core";
 import {
   attentionBlock,
   createShapeList,
@@ -35,6 +25,7 @@ import {
   decoderStride,
   initDecoder,
 } from "../decoder.ts";
+import { type Posterior, posteriorOf } from "../posterior.ts";
 
 /**
  * Sizes as those of its decoder; the encoder has `blocks` residual blocks a level, and starts where the decoder ends with
@@ -125,14 +116,7 @@ export function initAutoencoder(config: AutoencoderConfig, random: Random): Para
   };
 }
 
-/** Mean and logarithm of the variance of each value of the latents, both `(N, d, h, w)`. */
-export interface Posterior {
-  readonly mean: Tensor;
-  /** Clipped to [-30, 20]. */
-  readonly logVariance: Tensor;
-}
-
-/** The distribution of the latents of images `(N, 3, H, W)` in [-1, 1]. */
+/** The distribution of the latents `(N, d, h, w)` of images `(N, 3, H, W)` in [-1, 1]. */
 export function encodePosterior(
   config: AutoencoderConfig,
   params: TensorParameters,
@@ -167,17 +151,6 @@ function unshuffle(images: Tensor, r: number): Tensor {
   const [h, w] = [height / r, width / r];
   const blocks = transpose(reshape(images, [n, c, h, r, w, r]), [0, 1, 3, 5, 2, 4]);
   return reshape(blocks, [n, c * r * r, h, w]);
-}
-
-/** Means and logarithms of variances `(N, 2d, h, w)`. */
-export function posteriorOf(moments: Tensor): Posterior {
-  const [mean, logVariance] = split(moments, 2, 1) as [Tensor, Tensor];
-  return { mean, logVariance: clipByValue(logVariance, -30, 20) };
-}
-
-/** `mean + std * noise`, with standard normal noise `(N, d, h, w)`: the latents that training decodes. */
-export function samplePosterior({ mean, logVariance }: Posterior, noise: Tensor): Tensor {
-  return add(mean, mul(exp(mul(logVariance, scalar(0.5))), noise));
 }
 
 /** Latents `(N, d, h, w)`, neither shifted nor scaled, to images `(N, 3, H, W)`, nominally in [-1, 1]. */

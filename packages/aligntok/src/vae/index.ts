@@ -1,3 +1,4 @@
+export { klLoss, type Posterior, samplePosterior } from "../posterior.ts";
 export {
   type AutoencoderConfig,
   type AutoencoderModel,
@@ -8,8 +9,6 @@ export {
   autoencoderStride,
   encodePosterior,
   initAutoencoder,
-  type Posterior,
-  samplePosterior,
 } from "./autoencoder.ts";
 export {
   loadTrainedAutoencoder,
@@ -31,7 +30,6 @@ export {
   type EncodeOptions,
 } from "./autoencoder-tokenizer.ts";
 export {
-  klLoss,
   projectLatents,
   type VisionLossOptions,
   visionLoss,

@@ -1,27 +1,15 @@
 /**
- * The terms that VA-VAE and LDM's autoencoders add to those of `losses.ts`.
+ * The term that VA-VAE adds to those of `losses.ts` and `posterior.ts`.
  *
- * Papers: Rombach et al. 2022 (LDM); Yao et al. 2025 (VA-VAE, section 4: the vision foundation loss). Upstream:
- * hustvl/LightningDiT at 2725fed, `vavae/ldm/modules/losses/contperceptual.py`. Difference: upstream sums over the
- * values of an image where this takes means. Every term, and every limit of an adaptive weight, is upstream's divided by
+ * Paper: Yao et al. 2025 (VA-VAE, section 4: the vision foundation loss). Upstream: hustvl/LightningDiT at 2725fed,
+ * `vavae/ldm/modules/losses/contperceptual.py`. Difference: upstream sums over the values of an image where this takes
+ * means. Every term, and every limit of an adaptive weight, is upstream's divided by
  * that number of values, so that the published weights keep their meaning and Adam makes the same steps.
  *
  * N images, d channels of the latent, T positions, D width of the frozen encoder.
  */
 import { conv2d, type TensorParameters } from "@aligntok/nn";
 import * as tf from "@tensorflow/tfjs-core";
-import type { Posterior } from "./autoencoder.ts";
-
-/**
- * Divergence of the latents from a standard normal, of an image, over the number of its values. Published weight: 1e-6.
- *
- * @param values of an image: 3 H W
- */
-export function klLoss({ mean, logVariance }: Posterior, values: number): tf.Tensor {
-  const variance = tf.exp(logVariance);
-  const terms = tf.sub(tf.add(tf.square(mean), variance), tf.add(logVariance, tf.scalar(1)));
-  return tf.div(tf.sum(terms), tf.scalar(2 * values * mean.shape[0]!));
-}
 
 /** Latents `(N, d, h, w)` to the width of the frozen encoder: tokens `(N, T, D)`. Reads `linear_proj.weight` (D, d, 1, 1). */
 export function projectLatents(params: TensorParameters, latents: tf.Tensor): tf.Tensor {

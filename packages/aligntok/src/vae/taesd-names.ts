@@ -49,7 +49,7 @@ export function readTinyAutoencoderConfig(tensors: Tensors): TinyAutoencoderConf
   check(
     channels > 0 && latent > 0,
     () =>
-      `tiny autoencoder: expected the tensor decoder.1.weight, got none among ${listSome(Object.keys(tensors))}`,
+      `tiny autoencoder: expected the tensor decoder.1.weight, got none among ${listSome(Object.keys(tensors))}. download the file again, it is not whole`,
   );
   const pooled = Object.keys(tensors).some((name) => name.includes(".pool."));
   return { latent, ...(channels !== 64 && { channels }), ...(pooled && { pooled }) };

@@ -135,8 +135,11 @@ function preparePhase(
     task: vision ? "VA-VAE" : "autoencoder",
     trainable: { ...parameters, ...(projection && { [projectionName]: projection }) },
     ...(previous.discriminator && { carried: previous.discriminator }),
-    ...{ eps, discriminatorStart, emaDecay },
-    step: (judge) => createAutoencoderStep({ ...config, ...(judge && { discriminator: judge }) }),
+    eps,
+    discriminatorStart,
+    emaDecay,
+    step: (discriminator) =>
+      createAutoencoderStep({ ...config, ...(discriminator && { discriminator }) }),
     complete: (trained) => ({
       config: autoencoder,
       parameters: selectParameters(trained, Object.keys(autoencoderShapes(autoencoder))),

@@ -7,7 +7,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import { describe, expect, it } from "vitest";
 import { withPrefix } from "../../src/encoder.ts";
 import { applyEncoder, initDiscriminator, type StageInputs } from "../../src/index.ts";
-import { posteriorOf } from "../../src/vae/autoencoder.ts";
+import { posteriorOf } from "../../src/posterior.ts";
 import { adaptAutoencoder, renameAutoencoder } from "../../src/vae/autoencoder-names.ts";
 import {
   type AutoencoderConfig,

@@ -17,7 +17,7 @@ import {
 export const betas = [0.5, 0.9] as const;
 
 /** Statistics lie beside the trained weights and move by the graph's outputs. */
-export function createJudge(
+export function createDiscriminatorRun(
   config: DiscriminatorConfig,
   carried: Parameters | undefined,
   random: Random,
@@ -52,7 +52,7 @@ export function createJudge(
   };
 }
 
-export type Judge = ReturnType<typeof createJudge>;
+export type DiscriminatorRun = ReturnType<typeof createDiscriminatorRun>;
 
 function checkCarried(expected: Parameters, carried: Parameters): void {
   const wrong = Object.keys(expected).find(
