@@ -360,7 +360,7 @@ describe("runTraining", () => {
     const controller = new AbortController();
     const folder = join(root, "aborted");
     await expect(run(folder, controller.signal, () => controller.abort())).rejects.toThrow(
-      /interrupted after step 7 of 12, while skipping steps: the first 4 are saved in .*aborted\. run/,
+      /interrupted after step 7 of 12, while skipping steps: the first 4 are saved in .*aborted\. call/,
     );
     expect(await readdir(join(folder, "checkpoints"))).toEqual(["step-000004"]);
     await run(folder);
