@@ -100,7 +100,7 @@ it("ends with 130 at Ctrl-C, and refuses other settings in the same folder", asy
     },
   );
   expect(status).toBe(130);
-  expect(stderr).toMatch(/everything is saved in .*\. run the same command again to continue$/m);
+  expect(stderr).toMatch(/everything is saved in .*\. run the same command again to continue\.$/m);
   const other = await aligntok(["quickstart", ...common, "--seed", "7", "--out", out]);
   expect(other.status).toBe(2);
   expect(other.stderr).toMatch(/other settings \(seed\)/);

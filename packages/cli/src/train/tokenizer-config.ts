@@ -196,9 +196,10 @@ function listStages<Settings extends Rate & { readonly steps: number }>(
     const { steps, lr, schedule, warmup, ...options } = own;
     return [{ name, steps, rate: { lr, schedule, warmup }, options }];
   });
+  const names = given.map(([name]) => name).join(", ");
   check(
     listed.length > 0,
-    () => `stages: expected at least one of ${given.map(([name]) => name).join(", ")}, got none`,
+    () => `stages: expected at least one${names && ` of ${names}`}, got none. give one its steps`,
   );
   return listed;
 }
