@@ -130,7 +130,7 @@ function listSamples(): Record<string, string[]> {
     pytorch: /\.(pth?|ckpt)$/,
     graphdef: /\.pb$/,
     openvino: /\.xml$/,
-    image: /\.(png|jpe?g|webp|gif|tiff?|bmp|p[bgp]m)$/,
+    image: /\.(png|jpe?g|webp|gif|tiff?|bmp|p[bgp]m|avif)$/,
   };
   const samples = Object.entries(endings).map(([format, ending]) => {
     const found = all.filter((path) => ending.test(path));

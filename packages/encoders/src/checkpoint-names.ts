@@ -2,7 +2,7 @@
  * Names of published checkpoints to the names of `vitShapes`, which are those of the original DINOv2 and timm.
  *
  * Recognised by the keys alone: original DINOv2, DINOv3, MAE and CLIP, timm (`reg_token`, `gamma_1`, SwiGLU called fc1
- * and fc2), and Hugging Face's of every family in both spellings (of files on the Hub, and of transformers 5 in
+ * and fc2, or fc1_g, fc1_x and fc2), and Hugging Face's of every family in both spellings (of files on the Hub, and of transformers 5 in
  * memory). The encoder is where its patch embedding is, whatever wraps it, and what lies outside is not read.
  */
 import { joinRows } from "@aligntok/checkpoint";
@@ -52,7 +52,8 @@ const renames: readonly (readonly [RegExp, string])[] = [
   [/\.mlp\.c_fc\./, ".mlp.fc1."],
   [/\.mlp\.c_proj\./, ".mlp.fc2."],
   [/\.mlp\.weights_in\./, ".mlp.w12."],
-  [/\.mlp\.gate_proj\./, ".mlp.w1."],
+  [/\.mlp\.(?:gate_proj|fc1_g)\./, ".mlp.w1."],
+  [/\.mlp\.fc1_x\./, ".mlp.w2."],
   [/\.intermediate\.dense\./, ".mlp.fc1."],
   [/^(blocks\.\d+)\.output\.dense\./, "$1.mlp.fc2."],
   [/^(?:layernorm|post_layernorm|ln_post)\./, "norm."],

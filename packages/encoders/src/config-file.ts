@@ -1,9 +1,15 @@
 /** Model configurations as they lie beside weights: `config.json` of Hugging Face and of timm, `preprocessor_config.json`. */
-import { AlignTokError, check, heightAndWidth, pixelSize } from "@aligntok/core";
+import { AlignTokError, check } from "@aligntok/core";
 import { count, isRecord, type Json, number, oneOf, pixels, triple } from "./config-json.ts";
-import { findViTModel, naflex, vitModels } from "./models.ts";
-import type { PositionResampling } from "./position-embedding.ts";
-import { parsePreprocessor, parseTransform, presetOf } from "./preset.ts";
+import { findViTModel, knownViTModel, naflex, vitModels } from "./models.ts";
+import { positionResamplings } from "./position-embedding.ts";
+import {
+  inputSizeOf,
+  parsePreprocessor,
+  parsePretrained,
+  parseTransform,
+  presetOf,
+} from "./preset.ts";
 import { patchGrid, type ViTConfig } from "./vit.ts";
 
 /**
@@ -72,12 +78,11 @@ function fromHuggingFace(json: Json, preprocessor: Json): ViTConfig {
     ? Math.floor(width * number(own, "mlp_ratio", 4))
     : count(own, "intermediate_size", defaults?.hiddenWidth);
   const patchSize = count(own, "patch_size", defaults?.patchSize);
-  const [height, across] = heightAndWidth(pixels(own, "image_size", defaults?.imageSize));
   const embedding = embeddingOf(json, own, like);
   const config: ViTConfig = {
     ...like,
     patchSize,
-    imageSize: pixelSize(height - (height % patchSize), across - (across % patchSize)),
+    imageSize: pixels(own, "image_size", defaults?.imageSize),
     width,
     depth: count(own, "num_hidden_layers", defaults?.depth),
     heads: count(own, "num_attention_heads", defaults?.heads),
@@ -103,7 +108,7 @@ function fromHuggingFace(json: Json, preprocessor: Json): ViTConfig {
     std: triple(preprocessor.image_std ?? like.std, "image_std"),
   };
   const preset = presetOf({ ...config, mean: like.mean, std: like.std }, like.transform);
-  return { ...config, transform: parsePreprocessor(preprocessor, { patchSize, preset }) };
+  return { ...config, transform: parsePreprocessor(preprocessor, preset) };
 }
 
 /**
@@ -158,17 +163,21 @@ function hasClassifier({ model_type, architectures }: Json): boolean {
   return model_type === "vit" && JSON.stringify(architectures ?? "").includes("Classification");
 }
 
-/** `config.json` of timm's models on the Hub, which names the architecture. */
+/** `config.json` of timm's models on the Hub, which names the architecture; the tag says what it was trained on. */
 function fromHub(json: Json): ViTConfig {
   const details = isRecord(json.pretrained_cfg) ? json.pretrained_cfg : {};
   const tag = typeof details.tag === "string" ? `.${details.tag}` : "";
-  const like = findViTModel(`${json.architecture}${tag}`);
+  const like =
+    knownViTModel(`${json.architecture}${tag}`) ?? findViTModel(String(json.architecture));
+  const isFixed = details.fixed_input_size !== false;
   return {
     ...like,
+    imageSize: (isFixed ? inputSizeOf(details) : undefined) ?? like.imageSize,
     classes: like.embedding === "none" ? count(json, "num_classes", 0) : 0,
     mean: triple(details.mean ?? like.mean, "mean"),
     std: triple(details.std ?? like.std, "std"),
     positionResampling: "timm",
+    transform: parsePretrained(details, like.transform),
   };
 }
 
@@ -200,12 +209,10 @@ function fromTimm(json: Json): ViTConfig {
     classes: count(json, "num_classes", 0),
     mean: triple(json.mean, "mean"),
     std: triple(json.std, "std"),
-    positionResampling: oneOf(json, "position_resampling", resamplings),
+    positionResampling: oneOf(json, "position_resampling", positionResamplings),
   };
   return { ...config, transform: parseTransform(json.transform, presetOf(config)) };
 }
-
-const resamplings = ["timm", "dinov2", "huggingface"] as const satisfies PositionResampling[];
 
 /** The timm-style object that `parseConfig` reads back as `config`. */
 export function formatConfig(config: ViTConfig): Json {

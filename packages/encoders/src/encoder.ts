@@ -11,6 +11,7 @@ import type { ImageInput } from "@aligntok/image";
 import type { EngineOptions, Precision } from "@aligntok/jit";
 import { type FeatureStream, type FeatureStreamOptions, streamFeatures } from "./feature-stream.ts";
 import { createFeatureComputer, type FeaturesOptions } from "./features.ts";
+import { checkPrecision } from "./precision.ts";
 import { initViT, prefixTokens, type ViTConfig } from "./vit.ts";
 
 export interface EncoderOptions extends EngineOptions {
@@ -29,10 +30,12 @@ export interface VisionEncoder extends Encoder {
   /** Under the names of `vitShapes`, position embeddings as stored. */
   readonly parameters: Parameters;
   /**
-   * Features of images (N, H, W, 3) uint8, any number of any multiple of the patch size.
+   * Features of images (N, H, W, 3) uint8, any number of any multiple of the patch size; or of the model's own size
+   * (`config.imageSize`, `config.transform`) where that is none, of which the pixels at the right and at the bottom
+   * that fill no patch are dropped.
    *
    * @throws AlignTokError `bad-input` for other images, layers that do not exist, and pooling that the model has no
-   * tokens for
+   * tokens for; `aborted` when `signal` fires
    */
   features(
     images: Images,
@@ -77,6 +80,7 @@ export function bindEncoder(
   { batchSize = 8, ...engine }: EncoderOptions = {},
 ): VisionEncoder {
   checkBatchSize(batchSize);
+  checkPrecision(engine.precision);
   const { patchSize, width } = config;
   const { compute, dispose } = createFeatureComputer(config, parameters, { ...engine, batchSize });
 

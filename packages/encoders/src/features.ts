@@ -6,15 +6,18 @@ import {
   type NdArray,
   ndarray,
   type Parameters,
+  pixelSize,
   rows,
+  sizeOf,
   zeros,
 } from "@aligntok/core";
 import { type CompileOptions, type Jitted, jit } from "@aligntok/jit";
-import type { Tensor } from "@tensorflow/tfjs-core";
+import { slice, type Tensor } from "@tensorflow/tfjs-core";
 import { type Pooling, pooledShape, poolTokens } from "./pooling.ts";
 import { resamplePositions } from "./position-embedding.ts";
 import { preprocess } from "./preprocess.ts";
-import { applyViT, type ViTConfig } from "./vit.ts";
+import { unlessAborted } from "./unless-aborted.ts";
+import { applyViT, patchGrid, type ViTConfig } from "./vit.ts";
 
 export interface FeaturesOptions {
   /**
@@ -31,7 +34,7 @@ export interface FeaturesOptions {
   readonly pool?: Pooling;
   /** Whether the final LayerNorm is applied, whatever the layer. @default true */
   readonly norm?: boolean;
-  /** Rejects with its reason: between batches, or at once with `worker`. */
+  /** Ends the work with an `aborted` error, its reason as cause: between batches, or at once with `worker`. */
   readonly signal?: AbortSignal;
 }
 
@@ -58,7 +61,6 @@ export function createFeatureComputer(
   parameters: Parameters,
   { batchSize, ...engine }: CompileOptions & { readonly batchSize: number },
 ): FeatureComputer {
-  const { patchSize } = config;
   const grids = new Map<string, Parameters>();
   const graphs = new Map<string, FeatureGraph>(); // least recently used first
 
@@ -83,7 +85,7 @@ export function createFeatureComputer(
       jit(
         ({ params, positions, images }: Inputs) => {
           const weights = { ...params, ...positions };
-          const x = preprocess(config, images);
+          const x = preprocess(config, wholePatches(config, images));
           return applyViT(config, weights, x, { layers, norm }).map((tokens) =>
             poolTokens(config, weights, tokens, pool),
           );
@@ -104,14 +106,11 @@ export function createFeatureComputer(
     images: Images,
     { layer = -1, pool = "none", norm = true, signal }: FeaturesOptions,
   ): Promise<NdArray<"float32">[]> {
-    const [n = 0, height = 0, wide = 0, colours] = images.shape;
-    check(
-      images.dtype === "uint8" && images.shape.length === 4 && colours === 3,
-      () => `images: expected uint8 (N, H, W, 3), got ${images.dtype} [${images.shape}]`,
-    );
+    checkImages(images);
+    const [n = 0, height = 0, wide = 0] = images.shape;
     checkSize(config, height, wide);
     const layers = resolveLayers([layer].flat(), config.depth);
-    const grid = [height / patchSize, wide / patchSize] as const;
+    const grid = patchGrid({ ...config, imageSize: [height, wide] });
     const shape = pooledShape(config, pool, grid[0] * grid[1]);
     check(
       pool !== "embedding" || (norm && layers.join() === String(config.depth - 1)),
@@ -141,16 +140,58 @@ export function createFeatureComputer(
     grids.clear();
   }
 
-  return { compute, dispose };
+  return {
+    compute: (images, options) =>
+      unlessAborted("features", options.signal, () => compute(images, options)),
+    dispose,
+  };
 }
 
-/** @throws AlignTokError `bad-input` unless height and width are multiples of the patch size */
-export function checkSize({ patchSize }: ViTConfig, height: number, width: number): void {
+function checkImages(images: Images): void {
+  const { dtype, shape, data } = images ?? {};
   check(
-    height > 0 && width > 0 && height % patchSize === 0 && width % patchSize === 0,
+    dtype === "uint8" && Array.isArray(shape) && shape.length === 4 && shape[3] === 3,
+    () =>
+      `images: expected uint8 (N, H, W, 3), got ${shape ? `${dtype} [${shape}]` : typeof images}`,
+  );
+  // before any memory is taken for the results
+  check(
+    shape.every(Number.isSafeInteger) && data?.length === sizeOf(shape),
+    () =>
+      `images: expected ${sizeOf(shape)} bytes for shape [${shape}], got ${data?.length ?? "none"}`,
+  );
+}
+
+/**
+ * @throws AlignTokError `bad-input` unless height and width are multiples of the patch size, or those of the images that
+ * the model was made for
+ */
+export function checkSize(config: ViTConfig, height: number, width: number): void {
+  const { patchSize } = config;
+  const isWhole = height > 0 && width > 0 && height % patchSize === 0 && width % patchSize === 0;
+  check(
+    isWhole || isOwnSize(config, height, width),
     () =>
       `images: expected height and width to be multiples of ${patchSize}, got ${height}x${width}. resize or crop first`,
   );
+}
+
+/** Whether the model is trained on images of this size, or its own preparation makes them. */
+function isOwnSize({ imageSize, transform, patchSize }: ViTConfig, height: number, width: number) {
+  const { resize, crop = typeof resize === "object" ? resize : undefined } = transform;
+  const prepared = typeof crop === "object" ? pixelSize(crop.height, crop.width) : crop;
+  return (
+    Math.min(height, width) >= patchSize &&
+    [imageSize, prepared].some((size) => String(size) === String(pixelSize(height, width)))
+  );
+}
+
+/** Images (N, H, W, 3) without the last pixels, of which no patch is full: upstream's convolution drops them as well. */
+function wholePatches({ patchSize }: ViTConfig, images: Tensor): Tensor {
+  const [n, height, width] = images.shape as [number, number, number, number];
+  const [bottom, right] = [height - (height % patchSize), width - (width % patchSize)];
+  if (bottom === height && right === width) return images;
+  return slice(images, [0, 0, 0, 0], [n, bottom, right, 3]);
 }
 
 /** Blocks counted from 0, from numbers that may count from the end. */

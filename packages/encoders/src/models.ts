@@ -117,10 +117,12 @@ const siglip2 = (size: Size, patch: number, side: number) => siglip(size, patch,
 export const vitModels = {
   vit_tiny_patch16_224: vit(tiny),
   vit_tiny_patch16_384: vit(tiny, 16, 384),
+  vit_small_patch8_224: vit(small, 8),
   vit_small_patch16_224: vit(small),
   vit_small_patch16_384: vit(small, 16, 384),
   vit_small_patch32_224: vit(small, 32),
   vit_small_patch32_384: vit(small, 32, 384),
+  vit_base_patch8_224: vit(base, 8),
   vit_base_patch16_224: vit(base),
   vit_base_patch16_384: vit(base, 16, 384),
   vit_base_patch32_224: vit(base, 32),
@@ -156,8 +158,9 @@ export const vitModels = {
   "siglip-large-patch16-256": siglip1(large, 16, 256),
   "siglip-large-patch16-384": siglip1(large, 16, 384),
   "siglip-so400m-patch14-224": siglip1(so400m, 14, 224),
-  // named after 384, of which only 378 fill whole patches
-  "siglip-so400m-patch14-384": siglip1(so400m, 14, 378),
+  // 384 = 27 * 14 + 6: the last pixels are in no patch
+  "siglip-so400m-patch14-384": siglip1(so400m, 14, 384),
+  "siglip-so400m-patch16-256-i18n": siglip1(so400m, 16, 256),
   "siglip2-base-patch16-224": siglip2(base, 16, 224),
   "siglip2-base-patch16-256": siglip2(base, 16, 256),
   "siglip2-base-patch16-384": siglip2(base, 16, 384),
@@ -167,10 +170,12 @@ export const vitModels = {
   "siglip2-large-patch16-384": siglip2(large, 16, 384),
   "siglip2-large-patch16-512": siglip2(large, 16, 512),
   "siglip2-so400m-patch14-224": siglip2(so400m, 14, 224),
-  "siglip2-so400m-patch14-384": siglip2(so400m, 14, 378),
+  "siglip2-so400m-patch14-384": siglip2(so400m, 14, 384),
   "siglip2-so400m-patch16-256": siglip2(so400m, 16, 256),
   "siglip2-so400m-patch16-384": siglip2(so400m, 16, 384),
   "siglip2-so400m-patch16-512": siglip2(so400m, 16, 512),
+  "siglip2-giant-opt-patch16-256": siglip2([1536, 40, 16], 16, 256),
+  "siglip2-giant-opt-patch16-384": siglip2([1536, 40, 16], 16, 384),
 } as const satisfies Readonly<Record<string, ViTConfig>>;
 
 export type ViTModel = keyof typeof vitModels;
@@ -194,7 +199,7 @@ const spellings: readonly (readonly [RegExp, (...parts: string[]) => string])[] 
   ],
   [/^dinov3-(vit\w+16(?:plus)?)-pretrain-.*/, (_, arch) => `dinov3_${arch}`],
   [
-    /^vit_(small|small_plus|base|large|huge_plus|7b)_patch16_dinov3\b.*/,
+    /^vit_(small|small_plus|base|large|huge_plus|7b)_patch16_dinov3(?:_qkvb)?\b.*/,
     (_, size) => hub("dinov3", size!, 16, size!.endsWith("plus") ? "plus" : ""),
   ],
   [/^vit-mae-(base|large|huge)$/, (_, size) => `mae_vit_${size}_patch${size === "huge" ? 14 : 16}`],
@@ -204,16 +209,35 @@ const spellings: readonly (readonly [RegExp, (...parts: string[]) => string])[] 
     /^vit_(base|large)_patch(\d+)_clip(?:_quickgelu)?_(?:224|(336))\.openai$/,
     (_, size, p, side) => clipName(size!, p!, side),
   ],
+  [/^(siglip-base-patch16-256)-multilingual$/, (_, name) => name!],
   [
-    /^vit_(base|large|so400m)_patch(\d+)_siglip_(\d+)\.(v2_)?webli$/,
-    (_, size, p, side, two) =>
-      `siglip${two ? 2 : ""}-${size}-patch${p}-${side === "378" ? "384" : side}`,
+    /^vit_(base|large|so400m|giantopt)_patch(\d+)_siglip_(\d+)\.(?:(v2_)?webli|webli(_i18n))$/,
+    (_, size, p, side, two, i18n) => siglipName({ size: size!, patch: p!, side: side!, two, i18n }),
   ],
   [
     /^vit-(base|large)-patch(16|32)-(224|384)(?:-in21k)?$/,
     (_, size, p, side) => `vit_${size}_patch${p}_${side}`,
   ],
-  [/^(vit_\w+_patch(?:16|32)_(?:224|384))(?:_in21k|\.(?:augreg2?|orig)_\w+)$/, (_, name) => name!],
+  [
+    /^(vit_\w+_patch(?:8|16|32)_(?:224|384))(?:_in21k|\.dino|\.(?:augreg2?|orig)_\w+)$/,
+    (_, name) => name!,
+  ],
+];
+
+/** What a name says beside the key of its model. */
+const variants: readonly (readonly [RegExp, (config: ViTConfig) => Partial<ViTConfig>])[] = [
+  [/_patch14_dinov2\b/, () => ({ positionResampling: "timm" })],
+  // of the satellite images that they were trained on
+  [/sat493m/, () => ({ mean: [0.43, 0.411, 0.296], std: [0.213, 0.156, 0.143] })],
+  [/\.dino$/, () => ({ ...imagenet, classes: 0 })],
+  // timm's of so400m at 384, with images of whole patches
+  [
+    /_siglip_378\b/,
+    ({ transform }) => ({
+      imageSize: 378,
+      transform: { ...transform, resize: { height: 378, width: 378 } },
+    }),
+  ],
 ];
 
 function hub(family: string, size: string, patch: number, suffix = ""): string {
@@ -225,6 +249,21 @@ function clipName(size: string, patch: string, side?: string): string {
   return `clip-vit-${word}-patch${patch}${side ? "-336" : ""}`;
 }
 
+interface SiglipParts {
+  readonly size: string;
+  readonly patch: string;
+  readonly side: string;
+  readonly two: string | undefined;
+  readonly i18n: string | undefined;
+}
+
+function siglipName({ size, patch, side, two, i18n }: SiglipParts): string {
+  const word = size === "giantopt" ? "giant-opt" : size;
+  const pixels = side === "378" ? "384" : side;
+  const suffix = i18n && size === "so400m" ? "-i18n" : "";
+  return `siglip${two ? 2 : ""}-${word}-patch${patch}-${pixels}${suffix}`;
+}
+
 /**
  * The configuration of a model by its key in `vitModels`, its timm name with tag (`vit_large_patch14_dinov2.lvd142m`),
  * its Hugging Face id (`facebook/dinov2-large`) or OpenAI's name (`ViT-L/14`).
@@ -232,6 +271,16 @@ function clipName(size: string, patch: string, side?: string): string {
  * @throws AlignTokError `bad-input` listing keys, or `unsupported` for NaFlex models.
  */
 export function findViTModel(name: string): ViTConfig {
+  const known = knownViTModel(name);
+  if (known) return known;
+  throw new AlignTokError(
+    "bad-input",
+    `model: expected a key of vitModels (${listSome(Object.keys(vitModels))}) or the timm or Hugging Face name of one, got ${name}`,
+  );
+}
+
+/** As `findViTModel`; undefined for other names. */
+export function knownViTModel(name: string): ViTConfig | undefined {
   if (/naflex/i.test(name)) throw naflex(`model ${name}`);
   const short = name.startsWith("ViT-") ? name : name.slice(name.lastIndexOf("/") + 1);
   const names = [
@@ -239,17 +288,10 @@ export function findViTModel(name: string): ViTConfig {
     ...spellings.filter(([p]) => p.test(short)).map(([p, to]) => short.replace(p, to)),
   ];
   const key = names.find((key) => Object.hasOwn(vitModels, key));
-  if (key) {
-    const config: ViTConfig = vitModels[key as ViTModel];
-    if (/_patch14_dinov2\b/.test(short)) return { ...config, positionResampling: "timm" };
-    // of the satellite images that they were trained on
-    if (!short.includes("sat493m")) return config;
-    return { ...config, mean: [0.43, 0.411, 0.296], std: [0.213, 0.156, 0.143] };
-  }
-  throw new AlignTokError(
-    "bad-input",
-    `model: expected a key of vitModels (${listSome(Object.keys(vitModels))}) or the timm or Hugging Face name of one, got ${name}`,
-  );
+  if (!key) return undefined;
+  const config: ViTConfig = vitModels[key as ViTModel];
+  const [, own] = variants.find(([pattern]) => pattern.test(short)) ?? [];
+  return own ? { ...config, ...own(config) } : config;
 }
 
 /** NaFlex models take patches already cut, with a mask and positions resampled for each image of a batch. */

@@ -1,5 +1,5 @@
 /** Learned position embeddings fitted to another grid, on the host, exactly as each upstream does it. */
-import { check, ndarray, type Parameters, parameter, zeros } from "@aligntok/core";
+import { check, listSome, ndarray, type Parameters, parameter, zeros } from "@aligntok/core";
 import { patchGrid, type ViTConfig } from "./vit.ts";
 
 /**
@@ -8,7 +8,17 @@ import { patchGrid, type ViTConfig } from "./vit.ts";
  * - `dinov2`: the original DINOv2 without registers: scaled by (n + 0.1) / n0 rather than n / n0, not antialiased.
  * - `huggingface`: every other model of transformers: scaled by the sizes, not antialiased.
  */
-export type PositionResampling = "timm" | "dinov2" | "huggingface";
+export type PositionResampling = (typeof positionResamplings)[number];
+
+export const positionResamplings = ["timm", "dinov2", "huggingface"] as const;
+
+/** @throws AlignTokError `bad-input` for another */
+export function checkPositionResampling(name: PositionResampling): void {
+  check(
+    positionResamplings.includes(name),
+    () => `positionResampling: expected ${listSome(positionResamplings)}, got ${String(name)}`,
+  );
+}
 
 /**
  * Parameters whose `pos_embed` (1, C + T0, D), of the grid of `imageSize`, is resampled to (1, C + rows * columns, D) for a grid
@@ -36,6 +46,7 @@ export function resamplePositions(
   );
   if (rows === storedRows && columns === storedColumns) return parameters;
   const flavour = config.positionResampling;
+  checkPositionResampling(flavour);
   const vertical = taps(flavour, storedRows, rows);
   const horizontal = taps(flavour, storedColumns, columns);
 

@@ -9,6 +9,7 @@ import {
   createEncoder,
   formatConfig,
   initViT,
+  type LoadEncoderOptions,
   loadEncoder,
   parseConfig,
   saveEncoder,
@@ -170,6 +171,33 @@ describe("files", () => {
       std: [1, 2, 3],
       positionResampling: "dinov2",
     });
+  });
+
+  test("options of other values are refused", async () => {
+    await saveEncoder(folder, createEncoder(tiny, createRandom(0, "weights")));
+    const message = async (options: object) =>
+      (await errorOf(loadEncoder(folder, options as LoadEncoderOptions))).message;
+    expect(await message({ precision: "int4" })).toMatch(/precision: expected float32.*got int4/);
+    expect(await message({ positionResampling: "area" })).toMatch(
+      /positionResampling: expected timm, dinov2, huggingface, got area/,
+    );
+    expect(await message({ model: "vit_nonsense" })).toMatch(/got vit_nonsense/);
+    expect(await message({ model: "vit_tiny_patch16_224" })).toMatch(
+      /config\.json of vit_tiny_patch16_224 \(width 192, .*got width 8, depth 1, patches of 4/,
+    );
+  });
+
+  test("weights are not written over themselves, while they are read from there", async () => {
+    const random = createEncoder(tiny, createRandom(0, "weights"));
+    await saveEncoder(folder, random);
+    const loaded = await loadEncoder(folder);
+    const error = await errorOf(saveEncoder(folder, loaded));
+    expect(error.code).toBe("bad-input");
+    expect(error.message).toMatch(/save to a new folder/);
+    expect(loaded.parameters).toEqual(random.parameters);
+    await saveEncoder(folder, random);
+    await saveEncoder(join(folder, "copy"), await loadEncoder(folder));
+    expect((await loadEncoder(join(folder, "copy"))).parameters).toEqual(random.parameters);
   });
 
   test("what cannot be read says why", async () => {

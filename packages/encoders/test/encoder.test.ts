@@ -2,6 +2,7 @@ import { readSafetensors } from "@aligntok/checkpoint";
 import { createRandom, rows, zeros } from "@aligntok/core";
 import { afterAll, describe, expect, test } from "vitest";
 import { bindEncoder, createEncoder, loadEncoder, type VisionEncoder } from "../src/index.ts";
+import { errorOf } from "./error-of.ts";
 import { fixture, formulaImages, largestDifference } from "./images.ts";
 
 const open: VisionEncoder[] = [];
@@ -61,6 +62,13 @@ describe("features", () => {
     await expect(encoder.features(zeros([32, 32, 3], "uint8"))).rejects.toThrow(
       /uint8 \(N, H, W, 3\), got uint8 \[32,32,3\]/,
     );
+    const images = (shape: number[], data: Uint8Array) =>
+      errorOf(encoder.features({ dtype: "uint8", shape, data }));
+    const huge = await images([1e9, 32, 32, 3], new Uint8Array(5));
+    expect(huge.message).toMatch(/expected 3072000000000 bytes .*got 5/);
+    expect((await images([0.5, 32, 16, 3], new Uint8Array(768))).code).toBe("bad-input");
+    const absent = await errorOf(encoder.features(undefined as never));
+    expect(absent.message).toMatch(/uint8 \(N, H, W, 3\), got undefined/);
     expect(() => bindEncoder(encoder.config, encoder.parameters, { batchSize: 0 })).toThrow(
       /batchSize: expected a positive whole number, got 0/,
     );

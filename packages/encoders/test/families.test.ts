@@ -1,3 +1,4 @@
+import { readFile } from "node:fs/promises";
 import { readSafetensors } from "@aligntok/checkpoint";
 import { type NdArray, sizeOf } from "@aligntok/core";
 import * as tf from "@tensorflow/tfjs-core";
@@ -126,6 +127,14 @@ describe("original names give the same parameters", () => {
   });
 });
 
+/** What `a{b,c}[d]` stands for. */
+function expand(pattern: string): string[] {
+  const [whole, several, optional] = /\{([^}]*)\}|\[([^\]]*)\]/.exec(pattern) ?? [];
+  if (whole === undefined) return [pattern];
+  const choices = several?.split(",") ?? ["", optional!];
+  return choices.flatMap((choice) => expand(pattern.replace(whole, choice)));
+}
+
 describe("models", () => {
   test.each([
     ["dinov3_vits16", 21.6],
@@ -154,18 +163,64 @@ describe("models", () => {
     ["openai/clip-vit-base-patch16", "clip-vit-base-patch16"],
     ["vit_base_patch32_clip_224.openai", "clip-vit-base-patch32"],
     ["google/siglip2-large-patch16-256", "siglip2-large-patch16-256"],
-    ["vit_so400m_patch14_siglip_378.v2_webli", "siglip2-so400m-patch14-384"],
+    ["google/siglip-base-patch16-256-multilingual", "siglip-base-patch16-256"],
+    ["vit_base_patch16_siglip_256.webli_i18n", "siglip-base-patch16-256"],
+    ["vit_so400m_patch16_siglip_256.webli_i18n", "siglip-so400m-patch16-256-i18n"],
+    ["google/siglip2-giant-opt-patch16-384", "siglip2-giant-opt-patch16-384"],
+    ["vit_small_patch16_dinov3_qkvb.lvd1689m", "dinov3_vits16"],
+    ["vit_base_patch8_224.augreg_in21k", "vit_base_patch8_224"],
+    ["vit_base_patch8_224.augreg_in21k_ft_in1k", "vit_base_patch8_224"],
     ["google/vit-base-patch16-224-in21k", "vit_base_patch16_224"],
     ["vit_tiny_patch16_224.augreg_in21k_ft_in1k", "vit_tiny_patch16_224"],
   ] as const)("%s is %s", (name, model) => {
     expect(findViTModel(name)).toBe(vitModels[model]);
   });
 
-  test("DINOv2 by timm's name resamples positions as timm does", () => {
+  test("names that say more than their model's key", () => {
     expect(findViTModel("vit_large_patch14_dinov2.lvd142m")).toEqual({
       ...vitModels.dinov2_vitl14,
       positionResampling: "timm",
     });
+    const { mean, std } = vitModels.dinov2_vits14;
+    expect(findViTModel("timm/vit_small_patch16_224.dino")).toEqual({
+      ...vitModels.vit_small_patch16_224,
+      ...{ mean, std, classes: 0 },
+    });
+    expect(findViTModel("vit_so400m_patch14_siglip_378.v2_webli")).toEqual({
+      ...vitModels["siglip2-so400m-patch14-384"],
+      imageSize: 378,
+      transform: { resize: { height: 378, width: 378 }, filter: "bilinear" },
+    });
+  });
+
+  test("timm's folders say how images are prepared, whatever their tag", () => {
+    const details = { input_size: [3, 518, 518], crop_pct: 1, interpolation: "bilinear" };
+    const hub = (architecture: string, own: object = {}) =>
+      parseConfig({ architecture, pretrained_cfg: { tag: "mine", ...details, ...own } });
+    const dinov2 = hub("vit_small_patch14_dinov2");
+    expect(dinov2.transform).toEqual({ resize: 518, filter: "bilinear", crop: 518 });
+    expect(dinov2.imageSize).toBe(518);
+    const vit = { input_size: [3, 224, 224], crop_pct: 0.9 };
+    expect(hub("vit_base_patch16_224", vit).transform).toEqual({
+      ...{ resize: 248, filter: "bilinear", crop: 224 },
+    });
+    const squashed = { ...vit, crop_mode: "squash", interpolation: undefined, crop_pct: undefined };
+    expect(hub("vit_base_patch8_224", squashed).transform).toEqual({
+      resize: { height: 256, width: 256 },
+      filter: "bicubic",
+      crop: 224,
+    });
+    expect(hub("vit_base_patch16_224", { input_size: undefined }).transform).toBe(
+      vitModels.vit_base_patch16_224.transform,
+    );
+    expect(hub("vit_base_patch16_224", { input_size: [3, 384, 384] }).imageSize).toBe(384);
+    expect(() => hub("vit_base_patch16_224", { input_size: [3, 224, 448] })).toThrow(
+      /input_size: expected a square.*got 224x448/,
+    );
+    expect(() => hub("vit_base_patch16_224", { input_size: 224 })).toThrow(
+      /input_size: expected colours, height and width, got 224/,
+    );
+    expect(() => hub("vit_base_patch16_clip_224")).toThrow(/got vit_base_patch16_clip_224/);
   });
 
   test("a lone file is known by its shapes, or may be what the error lists", () => {
@@ -186,7 +241,7 @@ describe("models", () => {
       "vit_base_patch16_224",
       "mae_vit_base_patch16",
     ]);
-    expect(likely("siglip2-so400m-patch16-256")).toEqual(["siglip2-so400m-patch16-256"]);
+    expect(likely("siglip2-so400m-patch16-384")).toEqual(["siglip2-so400m-patch16-384"]);
     expect(likely("siglip2-base-patch16-224")).toEqual([
       "siglip-base-patch16-224",
       "siglip2-base-patch16-224",
@@ -207,6 +262,7 @@ describe("models", () => {
     );
     expect(clip).toEqual({
       ...vitModels["clip-vit-base-patch32"],
+      transform: { resize: 224, filter: "bicubic", crop: 224, cropRounding: "floor" },
       mean: [0.1, 0.2, 0.3],
       std: [1, 2, 3],
       positionResampling: "huggingface",
@@ -227,14 +283,23 @@ describe("models", () => {
       parseConfig({ model_type: "dinov2", ...sizes, image_size });
     expect(sized([224, 224])).toEqual(sized(224));
     const wide = sized([114, 224]); // two pixels of 114 are in no patch
-    expect(wide.imageSize).toEqual([112, 224]);
+    expect(wide.imageSize).toEqual([114, 224]);
     expect(vitShapes(wide).pos_embed).toEqual([1, 1 + 8 * 16, 8]);
-    expect(wide.transform.resize).toEqual({ height: 112, width: 224 });
+    expect(wide.transform.resize).toEqual({ height: 114, width: 224 });
     expect(parseConfig(formatConfig(wide))).toEqual(wide);
     expect(() => sized([224])).toThrow(
       /image_size: expected a whole number, or height and width, got \[224\]/,
     );
-    expect(() => sized([14, 7])).toThrow(/an image of at least one patch, got .* image 14,0/);
+    expect(() => sized([14, 7])).toThrow(/an image of at least one patch, got .* image 14,7/);
+  });
+
+  test("the README lists every key and no other", async () => {
+    const readme = await readFile(new URL("../README.md", import.meta.url), "utf8");
+    const rows = readme.split("\n").filter((line) => /^\| .* \| Hugging Face.*timm \|$/.test(line));
+    const listed = rows.flatMap((row) =>
+      [...row.split(" | ")[1]!.matchAll(/`([^`]+)`/g)].flatMap(([, pattern]) => expand(pattern!)),
+    );
+    expect(listed.sort()).toEqual(Object.keys(vitModels).sort());
   });
 
   test("NaFlex and unknown names are refused", () => {

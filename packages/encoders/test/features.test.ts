@@ -14,6 +14,7 @@ import {
   preprocess,
   type VisionEncoder,
 } from "../src/index.ts";
+import { errorOf } from "./error-of.ts";
 import { fixture, formulaImages, largestDifference } from "./images.ts";
 
 let encoder: VisionEncoder;
@@ -202,7 +203,20 @@ describe("featuresOf", () => {
         controller.abort(new Error("enough"));
       }
     })();
-    await expect(run).rejects.toThrow();
+    const aborted = { code: "aborted", cause: new Error("enough") };
+    await expect(run).rejects.toMatchObject(aborted);
+    await expect(encoder.features(images, { signal })).rejects.toMatchObject(aborted);
+    await expect(collect(encoder.featuresOf([], { signal }))).rejects.toMatchObject(aborted);
+    const later = new AbortController();
+    const during = encoder.features(images, { signal: later.signal });
+    later.abort(new Error("enough"));
+    await expect(during).rejects.toMatchObject(aborted);
+  });
+
+  test("a single image in place of a list is refused", async () => {
+    const one = (source: unknown) => errorOf(collect(encoder.featuresOf(source as ImageInput[])));
+    expect((await one("cat.jpg")).message).toMatch(/got string. put a single one into a list/);
+    expect((await one(new Uint8Array(3))).message).toMatch(/got Uint8Array/);
   });
 });
 

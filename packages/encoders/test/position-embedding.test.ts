@@ -7,6 +7,14 @@ import { fixture, largestDifference } from "./images.ts";
 const { tensors } = await readSafetensors(fixture("positions.safetensors"));
 const parameters = { pos_embed: tensors.pos_embed } as Parameters;
 
+test("other ways are refused", () => {
+  const config = { classToken: true, positions: "learned", patchSize: 2, imageSize: 10 } as const;
+  const bogus = { ...config, positionResampling: "area" as "timm" };
+  expect(() => resamplePositions(bogus, parameters, [3, 4])).toThrow(
+    /positionResampling: expected timm, dinov2, huggingface, got area/,
+  );
+});
+
 describe.each(["timm", "dinov2", "huggingface"] as const)("%s", (positionResampling) => {
   const config = {
     positionResampling,

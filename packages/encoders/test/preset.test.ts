@@ -27,7 +27,7 @@ function transformersJson(model: ViTModel): object {
     num_attention_heads: config.heads,
     intermediate_size: config.hiddenWidth,
     patch_size: config.patchSize,
-    image_size: model.endsWith("patch14-384") ? 384 : config.imageSize,
+    image_size: config.imageSize,
   };
   if (/^siglip/.test(model)) {
     const text = { vocab_size: model.startsWith("siglip2") ? 256_000 : 32_000 };
@@ -76,11 +76,11 @@ describe("without preprocessor_config.json", () => {
   });
 });
 
-test("preprocessor_config.json goes before the table, in whole patches", () => {
+test("preprocessor_config.json goes before the table", () => {
   const json = transformersJson("siglip-so400m-patch14-384");
   const size = { height: 384, width: 384 };
   expect(parseConfig(json, { size, resample: 2 }).transform).toEqual({
-    resize: { height: 378, width: 378 },
+    resize: { height: 384, width: 384 },
     filter: "bilinear",
   });
   const vit = parseConfig(transformersJson("vit_base_patch16_224"), {
@@ -88,6 +88,12 @@ test("preprocessor_config.json goes before the table, in whole patches", () => {
     resample: 2,
   });
   expect(vit.transform).toEqual({ resize: { height: 224, width: 224 }, filter: "bilinear" });
+  const dinov2 = parseConfig(transformersJson("dinov2_vits14"), {
+    size: { shortest_edge: 256 },
+    crop_size: { height: 224, width: 224 },
+  });
+  expect(dinov2.transform).toMatchObject({ resize: 256, crop: 224, cropRounding: "floor" });
+  expect(parseConfig(formatConfig(dinov2)).transform).toEqual(dinov2.transform);
 });
 
 describe("the same weights give the same bits", () => {

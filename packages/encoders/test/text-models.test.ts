@@ -234,6 +234,10 @@ describe("texts", () => {
     await expect(encoder.encode([3 as never])).rejects.toThrow(
       /texts\[0\]: expected a string, got number/,
     );
+    await expect(encoder.encode("a cat" as never)).rejects.toMatchObject({
+      code: "bad-input",
+      message: "texts: expected a list of strings, got string. put a single text into a list",
+    });
   });
 
   test("that the model cannot take are refused", async () => {
@@ -246,7 +250,16 @@ describe("texts", () => {
     await expect(encoder.encodeIds(input([1, 2], [1]))).rejects.toThrow(/\[1,2\] and \[1,1\]/);
     await expect(encoder.encodeIds(input([1, 2], [0, 1]))).rejects.toThrow(/pad at the end/);
     await expect(encoder.encode(["a"], { layer: 2 })).rejects.toThrow(/from -2 to 1, got 2/);
-    await expect(encoder.encode(["a"], { signal: AbortSignal.abort() })).rejects.toThrow(/aborted/);
+    const signal = AbortSignal.abort(new Error("enough"));
+    await expect(encoder.encode(["a"], { signal })).rejects.toMatchObject({
+      code: "aborted",
+      cause: new Error("enough"),
+    });
+    const { config, parameters } = encoder;
+    const precision = "int4" as "int8";
+    expect(() => bindTextEncoder({ config, parameters, tokenizer }, { precision })).toThrow(
+      /precision: expected float32, int8, bfloat16, got int4/,
+    );
   });
 
   test("in int8 are nearly the same", async () => {

@@ -1,7 +1,7 @@
 /** Any number of images decoded beside whoever consumes them: in order, and never many at once. */
 
 import { availableParallelism } from "node:os";
-import { AlignTokError, check } from "@aligntok/core";
+import { AlignTokError, check, listSome } from "@aligntok/core";
 import type { DecodeTask } from "./decode-input.ts";
 import { openDecoder } from "./decode-threads.ts";
 import { checkCount, type Image } from "./image.ts";
@@ -65,8 +65,9 @@ interface Slot {
  * The threads turn off libvips's cache and its own threads (`sharp.cache(false)`, `sharp.concurrency(1)`) for the
  * whole process: without, memory would grow with the number of different images.
  *
- * @throws AlignTokError of `decodeImage` and `readImage` unless skipped, `aborted` when `signal` fires, `unavailable`
- * or `out-of-memory` when a thread dies; and whatever the source throws
+ * @throws AlignTokError of `decodeImage` and `readImage` unless skipped, and `io` when an input's `read()` rejects, with
+ * its reason as cause; `aborted` when `signal` fires; `unavailable` or `out-of-memory` when a thread dies; `bad-input`
+ * for a source or an input of another kind; and whatever the source throws
  */
 export async function* decodeImages(
   source: Iterable<ImageInput> | AsyncIterable<ImageInput>,
@@ -83,6 +84,8 @@ export async function* decodeImages(
     onError === "raise" || onError === "skip",
     () => `decodeImages onError: expected raise or skip, got ${onError}`,
   );
+
+  checkSource(source);
 
   const decoder = openDecoder(workers);
   const iterator =
@@ -164,15 +167,63 @@ function concernsOneImage(error: unknown): boolean {
   return error.code !== "unavailable" && error.code !== "out-of-memory" && error.code !== "aborted";
 }
 
-function keyOf(input: ImageInput, index: number): string {
+/** A path and the bytes of one file are iterable too, letter by letter. */
+function checkSource(source: unknown): void {
+  const isIterable =
+    typeof source === "object" &&
+    source !== null &&
+    (Symbol.iterator in source || Symbol.asyncIterator in source);
+  check(
+    isIterable && !ArrayBuffer.isView(source),
+    () =>
+      `images: expected an iterable of paths, bytes, records or images, got ${kindOf(source)}. put a single one into a list`,
+  );
+}
+
+function keyOf(input: unknown, index: number): string {
   if (typeof input === "string") return input;
-  return "key" in input ? input.key : String(index);
+  return isRecord(input) && typeof input.key === "string" ? input.key : String(index);
 }
 
 async function taskOf(input: ImageInput, key: string): Promise<Pick<DecodeTask, "name" | "from">> {
   if (typeof input === "string") return { name: input, from: { path: input } };
   if (input instanceof Uint8Array) return { name: `image ${key}`, from: { bytes: input } };
+  check(
+    typeof input === "object" && input && ["dtype", "bytes", "read"].some((key) => key in input),
+    () =>
+      `image ${key}: expected a path, bytes, { key, bytes }, { key, read } or decoded pixels, got ${kindOf(input)}. a URL becomes a path by fileURLToPath`,
+  );
   if ("dtype" in input) return { name: `image ${key}`, from: input };
-  const bytes = "bytes" in input ? input.bytes : await input.read();
-  return { name: input.name ?? key, from: { bytes } };
+  const name = input.name ?? key;
+  const bytes = "bytes" in input ? input.bytes : await readRecord(input, name);
+  check(
+    bytes instanceof Uint8Array,
+    () => `${name}: expected the bytes of an image file as a Uint8Array, got ${kindOf(bytes)}`,
+  );
+  return { name, from: { bytes } };
+}
+
+async function readRecord(
+  record: { read(): Promise<Uint8Array> },
+  name: string,
+): Promise<Uint8Array> {
+  try {
+    return await record.read();
+  } catch (cause) {
+    if (AlignTokError.isInstance(cause)) throw cause;
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new AlignTokError("io", `${name}: expected read() to give bytes, got ${reason}`, {
+      cause,
+    });
+  }
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null;
+}
+
+function kindOf(value: unknown): string {
+  if (!isRecord(value)) return value === null ? "null" : typeof value;
+  const name = value.constructor?.name ?? "Object";
+  return name === "Object" ? `an object of ${listSome(Object.keys(value)) || "nothing"}` : name;
 }

@@ -1,10 +1,11 @@
 /**
  * torchvision's `Resize` and `CenterCrop` as data: what a model's preprocessing says in its configuration.
  *
- * Reference: torchvision, `transforms/functional.py` (`_compute_resized_image_output_size`, `center_crop`).
+ * Reference: torchvision, `transforms/functional.py` (`_compute_resized_image_output_size`, `center_crop`);
+ * transformers, `image_transforms.py` (`center_crop`), for `cropRounding: "floor"`.
  */
 
-import { ndarray } from "@aligntok/core";
+import { check, ndarray } from "@aligntok/core";
 import type { ResizeFilter } from "./filters.ts";
 import {
   checkCount,
@@ -33,6 +34,11 @@ export interface ImageTransform {
   readonly filter?: ResizeFilter;
   /** The middle of it, a square or both sides. What is larger than the image gets black edges. @default all of it */
   readonly crop?: number | ImageSize;
+  /**
+   * How half a pixel is rounded where an odd number of them has to go: to the even place as torchvision does, or down
+   * as transformers does. @default "half-even"
+   */
+  readonly cropRounding?: "half-even" | "floor";
 }
 
 export interface TransformOptions {
@@ -55,13 +61,18 @@ export function transformImage(
   transform: ImageTransform,
   { maxPixels = mostPixels }: TransformOptions = {},
 ): Image {
-  const { filter = "bicubic" } = transform;
+  const { filter = "bicubic", cropRounding = "half-even" } = transform;
   const own = sizeOfImage(image, "transformImage");
   const resized = resizedSize(own, transform.resize);
   const crop = transform.crop === undefined ? resized : bothSides(transform.crop, "crop");
   checkPixels(crop, { name: "transformImage", maxPixels });
-  const rows = middle(resized.height, crop.height);
-  const columns = middle(resized.width, crop.width);
+  check(
+    cropRounding === "half-even" || cropRounding === "floor",
+    () => `transformImage cropRounding: expected half-even or floor, got ${String(cropRounding)}`,
+  );
+  const round = cropRounding === "floor" ? Math.floor : roundHalfEven;
+  const rows = middle(resized.height, crop.height, round);
+  const columns = middle(resized.width, crop.width, round);
   const window: Window = {
     top: rows.from,
     left: columns.from,
@@ -90,9 +101,13 @@ function bothSides(size: number | ImageSize, what: string): ImageSize {
 }
 
 /** Which pixels of a line of `size` a crop of `wanted` takes, and how many black ones come before them. */
-function middle(size: number, wanted: number): { from: number; count: number; before: number } {
+function middle(
+  size: number,
+  wanted: number,
+  round: (x: number) => number,
+): { from: number; count: number; before: number } {
   if (wanted > size) return { from: 0, count: size, before: Math.floor((wanted - size) / 2) };
-  return { from: roundHalfEven((size - wanted) / 2), count: wanted, before: 0 };
+  return { from: round((size - wanted) / 2), count: wanted, before: 0 };
 }
 
 function onBlack(image: Image, { height, width }: ImageSize, top: number, left: number): Image {

@@ -121,10 +121,35 @@ describe.each(modes)("decodeImages with %j", (mode) => {
     const images = decodeImages(failing(), { ...mode, onError: "skip" });
     expect((await images.next()).value?.index).toBe(0);
     await expect(images.next()).rejects.toThrow("no more disk");
-    const unreadable = { key: "a", read: () => Promise.reject(new Error("offline")) };
-    await expect(all(decodeImages([unreadable], { ...mode, onError: "skip" }))).rejects.toThrow(
-      "offline",
-    );
+  });
+
+  test("counts what cannot be read, and inputs of other kinds, among the damaged", async () => {
+    const cause = new Error("offline");
+    const inputs = [
+      { key: "a", name: "a.tar: a", read: () => Promise.reject(cause) },
+      { key: "b", read: async () => "text" },
+      { key: "c" },
+      null,
+      5,
+      new URL("file:///d.png"),
+      bytes,
+    ] as ImageInput[];
+    const skipped: SkippedImage[] = [];
+    const onSkip = (each: SkippedImage) => skipped.push(each);
+    const decoded = await all(decodeImages(inputs, { ...mode, onError: "skip", onSkip }));
+    expect(decoded.map(({ index }) => index)).toEqual([6]);
+    const expected = "expected a path, bytes, { key, bytes }, { key, read } or decoded pixels, got";
+    expect(skipped.map(({ key, error }) => [key, error.code, error.message])).toEqual([
+      ["a", "io", "a.tar: a: expected read() to give bytes, got offline"],
+      ["b", "bad-input", expect.stringMatching(/^b: expected the bytes .* got string$/)],
+      ["c", "bad-input", expect.stringContaining(`image c: ${expected} an object of key.`)],
+      ["3", "bad-input", expect.stringContaining(`image 3: ${expected} null.`)],
+      ["4", "bad-input", expect.stringContaining(`image 4: ${expected} number.`)],
+      ["5", "bad-input", expect.stringContaining(`image 5: ${expected} URL.`)],
+    ]);
+    expect(skipped[0]!.error.cause).toBe(cause);
+    const raised = await failure(all(decodeImages(inputs, mode)));
+    expect(raised).toMatchObject({ code: "io", cause });
   });
 
   test("stops when aborted, even where the source never answers", async () => {
@@ -199,4 +224,17 @@ test.each([
   [{ onError: "ignore" as "skip" }, "onError: expected raise or skip, got ignore"],
 ])("decodeImages refuses %j", async (options, message) => {
   await expect(all(decodeImages([bytes], options))).rejects.toThrow(message);
+});
+
+test.each([
+  ["cat.jpg", "string"],
+  [bytes, "Uint8Array"],
+  [null, "null"],
+  [{ key: "a", bytes }, "an object of key, bytes"],
+])("decodeImages refuses %j in place of a list", async (source, got) => {
+  const error = await failure(all(decodeImages(source as unknown as ImageInput[])));
+  expect(error).toMatchObject({
+    code: "bad-input",
+    message: `images: expected an iterable of paths, bytes, records or images, got ${got}. put a single one into a list`,
+  });
 });

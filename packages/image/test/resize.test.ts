@@ -114,6 +114,7 @@ describe("transformImage equals torchvision in every bit", () => {
     [{ resize: 0 }, "transformImage resize: expected a whole number of at least 1, got 0"],
     [{ resize: { height: 3, width: 1.5 } }, "transformImage resize width: expected"],
     [{ crop: Number.NaN }, "transformImage crop height: expected"],
+    [{ crop: 3, cropRounding: "up" as "floor" }, "cropRounding: expected half-even or floor, got"],
     [{ resize: 3, filter: "cubic" as ResizeFilter }, "resize filter: expected nearest"],
   ])("refuses %j", (transform, message) => {
     expect(() => transformImage(coordinates(4, 4), transform)).toThrow(message);
@@ -229,6 +230,16 @@ describe("centerCrop", () => {
     expect(crop.shape).toEqual([size, 2, 3]);
     expect([...crop.data.subarray(0, 3)]).toEqual([top, 5, top + 5]);
     expect([...crop.data.subarray(-3)]).toEqual([top + size - 1, 6, top + size + 5]);
+  });
+
+  test.each([
+    [9, 2],
+    [7, 1], // 1.5 becomes 1, as in transformers
+    [5, 0],
+  ])("of %i rows takes those from %i, rounding down", (height, top) => {
+    const size = { height: 4, width: 2 };
+    const crop = transformImage(coordinates(height, 12), { crop: size, cropRounding: "floor" });
+    expect([...crop.data.subarray(0, 3)]).toEqual([top, 5, top + 5]);
   });
 
   test("lays an image that is too small on black", () => {

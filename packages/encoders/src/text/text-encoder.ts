@@ -15,6 +15,8 @@ import {
 } from "@aligntok/core";
 import { type EngineOptions, jit, type Precision } from "@aligntok/jit";
 import type { Tensor } from "@tensorflow/tfjs-core";
+import { checkPrecision } from "../precision.ts";
+import { unlessAborted } from "../unless-aborted.ts";
 import { clipTextModel, initClipText } from "./clip-text.ts";
 import { initT5, t5Model } from "./t5.ts";
 import type { TextConfig } from "./text-config.ts";
@@ -76,6 +78,7 @@ export function bindTextEncoder(
   { batchSize = 8, ...engine }: TextEncoderOptions = {},
 ): LoadedTextEncoder {
   checkBatchSize(batchSize);
+  checkPrecision(engine.precision);
   const model: TextModel = config.family === "clip" ? clipTextModel(config) : t5Model(config);
   const graphs = new Map<string, ReturnType<typeof compileLayer>>();
 
@@ -101,11 +104,14 @@ export function bindTextEncoder(
     return encodeIds(tokenize(tokenizer, texts, { maxLength: longest, padding }), options);
   }
 
-  async function encodeIds(
+  function encodeIds(input: TokenIds, options: TextFeaturesOptions = {}): Promise<TextFeatures> {
+    return unlessAborted("texts", options.signal, () => compute(input, options));
+  }
+
+  async function compute(
     { ids, mask }: TokenIds,
-    { layer = -1, norm = true, attendPadding = false, signal }: TextFeaturesOptions = {},
+    { layer = -1, norm = true, attendPadding = false, signal }: TextFeaturesOptions,
   ): Promise<TextFeatures> {
-    signal?.throwIfAborted();
     checkIds(model, { ids, mask });
     const { width, depth } = model;
     const index = layer < 0 ? layer + depth : layer;

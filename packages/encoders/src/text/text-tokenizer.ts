@@ -30,13 +30,19 @@ export interface TokenIds {
 /**
  * Ids of several texts, cut and padded as transformers does with `truncation=True`.
  *
- * @throws AlignTokError `bad-input` for a `maxLength` that leaves no room for a token beside start and end.
+ * @throws AlignTokError `bad-input` for what is no list of strings, and for a `maxLength` that leaves no room for a
+ *   token beside start and end.
  */
 export function tokenize(
   tokenizer: TextTokenizer,
   texts: readonly string[],
   { maxLength, padding = "longest" }: TokenizeOptions,
 ): TokenIds {
+  check(
+    Array.isArray(texts),
+    () =>
+      `texts: expected a list of strings, got ${texts === null ? "null" : typeof texts}. put a single text into a list`,
+  );
   const [leading, trailing] = tokenizer.ends;
   check(
     Number.isInteger(maxLength) && maxLength > leading + trailing,
