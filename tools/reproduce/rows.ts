@@ -31,7 +31,7 @@ export interface Row {
         readonly options?: Partial<TrainStageOptions>;
       }
     | { readonly autoencoder: { readonly vision?: Partial<VisionConfig> } };
-  /** Whether a diffusion model learns its latents; a refined decoder takes the samples of the row before. */
+  /** Whether a diffusion model learns its latents; a refined decoder takes the model of the row before. */
   readonly diffusion?: true;
   readonly paper: {
     readonly rfid?: number;
@@ -121,7 +121,6 @@ export const rows: readonly Row[] = [
     training: {
       autoencoder: { vision: { weight: 0.5, cosineMargin: 0.5, distanceMargin: 0.25 } },
     },
-    diffusion: true,
     paper: {},
   },
 ];

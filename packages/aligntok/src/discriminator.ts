@@ -7,7 +7,7 @@
  *
  * N images, C channels of a layer.
  */
-import type { Parameters, Random } from "@aligntok/core";
+import { check, type Parameters, type Random } from "@aligntok/core";
 import { constant, conv2d, normal, type TensorParameters, weightOf } from "@aligntok/nn";
 import * as tf from "@tensorflow/tfjs-core";
 
@@ -82,6 +82,9 @@ export interface Judgement {
  * Judges images `(N, 3, H, W)` in [-1, 1].
  *
  * With `training` it normalises by the statistics of this batch, without by the running ones.
+ *
+ * @param images each side at least 24 pixels, for 3 layers
+ * @throws AlignTokError `bad-input` for smaller ones
  */
 export function applyDiscriminator(
   config: DiscriminatorConfig,
@@ -91,6 +94,13 @@ export function applyDiscriminator(
 ): Judgement {
   const statistics: Record<string, tf.Tensor> = {};
   const layers = layersOf(config);
+  const [height, width] = images.shape.slice(2) as [number, number];
+  const smallest = 3 * 2 ** (config.layers ?? 3);
+  check(
+    Math.min(height, width) >= smallest,
+    () =>
+      `discriminator: expected images of at least ${smallest}x${smallest} pixels for ${config.layers ?? 3} layers, got ${height}x${width}. give it fewer layers, larger images, or set discriminator to false`,
+  );
   let x = images;
   layers.forEach(({ convolution, norm, stride }, i) => {
     x = conv2d(params, convolution, x, { stride, padding: 1 });

@@ -14,6 +14,26 @@ describe("configurations", () => {
     expect(stagesOf(await read(name)).length).toBeGreaterThan(0);
   });
 
+  it.each([
+    ["stages.latent.semanticWeight=5", /stages\.latent: unrecognized key: "semanticWeight"/],
+    ["stages.refine.lora={}", /stages\.refine: unrecognized key: "lora"/],
+    ["stages.refine.steps=10", /stages\.refine\.warmup: expected fewer than the 10 steps, got 20/],
+    ["stages.latent.emaDecay=1", /stages\.latent\.emaDecay: .*<1/],
+    ["data.heldOut=10", /data\.heldOut: expected none beside the sample photographs/],
+    ["imageMean=[0, 0, 0]", /unrecognized key: "imageMean"/],
+  ])("refuse %s, which would do nothing or fail later", async (setting, message) => {
+    await expect(readConfig("small", tokenizerConfigSchema, [setting])).rejects.toThrow(message);
+  });
+
+  it("have names, and a list of them where there is none", async () => {
+    expect(await readConfig("ablations/lora", tokenizerConfigSchema)).toEqual(
+      await read("ablations/lora.yaml"),
+    );
+    await expect(readConfig("smal", tokenizerConfigSchema)).rejects.toThrow(
+      /one of ablations\/before-adapter, .*small, got smal/,
+    );
+  });
+
   it("take over what they do not change", async () => {
     const { stages, encoder, batchSize } = await read("ablations/semantic-5.yaml");
     expect({ encoder, batchSize }).toEqual({ encoder: "facebook/dinov2-large", batchSize: 256 });

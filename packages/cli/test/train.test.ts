@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { access, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openTokenizer } from "@aligntok/aligntok";
@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { packageFile } from "../src/version.ts";
 import { aligntok } from "./command-line.ts";
 
-const small = packageFile("configs/tokenizer/small.yaml");
+const small = "small";
 /** Images of 32 px and few steps: what a stage does, not what it learns. */
 const quick = [
   ["data.size=32", "batchSize=4", "checkpointEvery=2"],
@@ -64,6 +64,14 @@ describe("train tokenizer", () => {
     expect(status).toBe(2);
     expect(stderr).toMatch(/stages\.latent\.lr: expected number/);
     expect(stderr).toMatch(/"color"/);
+  });
+
+  it("refuses what does not fit before anything is made", async () => {
+    const out = join(folder, "refused");
+    const { status, stderr } = await train("--set", "data.size=16", "--out", out);
+    expect(stderr).toMatch(/discriminator: expected images of at least 24x24 pixels/);
+    expect(status).toBe(2);
+    await expect(access(out)).rejects.toThrow();
   });
 
   it("trains three stages, resumes after a kill and ends in the same weights", async () => {

@@ -106,6 +106,28 @@ export function selectImages(dataset: ImageDataset, indices: ArrayLike<number>):
   });
 }
 
+/**
+ * The same images with the class indices of another collection, found by the classes' names: -1 for a class that it does
+ * not have, and for all where the dataset has no classes. As it is where one of the two has no names.
+ */
+export function matchClasses(
+  dataset: ImageDataset,
+  { labels: known, classes: names }: Pick<ImageDataset, "labels" | "classes">,
+): ImageDataset {
+  if (!known || (dataset.labels && !(dataset.classes && names))) return dataset;
+  const own = dataset.classes?.map((name) => names!.indexOf(name)) ?? [];
+  const labels = Int32Array.from(
+    { length: dataset.length },
+    (_, i) => own[dataset.labels?.[i] ?? -1] ?? -1,
+  );
+  return iterable({
+    ...dataset,
+    labels,
+    ...(names && { classes: names }),
+    read: async (index) => ({ ...(await dataset.read(index)), label: labels[index]! }),
+  });
+}
+
 /** A dataset of its parts: what iterates over it follows from `length` and `read`. */
 export function iterable(parts: Omit<ImageDataset, typeof Symbol.asyncIterator>): ImageDataset {
   const { length, read } = parts;

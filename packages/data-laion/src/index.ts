@@ -3,6 +3,7 @@ export {
   type ImageDataset,
   type ImageRecord,
   type ListedImage,
+  matchClasses,
   selectImages,
 } from "./dataset.ts";
 export { openImageFolder } from "./folder.ts";

@@ -40,10 +40,11 @@ export interface ImageSourceOptions {
   /** Where to continue, from `state()` of an equal source. @default the start */
   readonly state?: SourceState;
   /**
-   * What an image that is missing or cannot be decoded means: an error, or the next image in its place,
-   * counted in `skipped()`. @default "raise"
+   * What an image that is missing or cannot be decoded means: an error; that it is left out, so that batches move up; or
+   * that the image after it in the dataset stands in for it, so that every other one keeps its place, as training that
+   * resumes by the number of its step needs. `skipped()` counts the latter two. @default "raise"
    */
-  readonly onError?: "raise" | "skip";
+  readonly onError?: "raise" | "skip" | "replace";
   /** Batches that are read and decoded ahead of the one asked for. @default 2 */
   readonly prefetch?: number;
 }
@@ -56,6 +57,9 @@ export interface CountingImageSource extends ImageSource {
 
 /** Images being read and decoded at one time; more only costs memory, since decoding has four threads. */
 const mostAtOnce = 8;
+
+/** Images in a row that another may stand in for: more are no accident. */
+const mostReplaced = 100;
 
 /** Causes that lie in one image. Others, such as a failing disk, would hit all and always raise. */
 const causesOfOne: readonly string[] = ["bad-format", "unsupported", "not-found", "bad-input"];
@@ -100,7 +104,7 @@ export function createImageSource(
   /** Reads and decodes what stands at one position; never rejects. */
   async function load(index: number, epoch: number, position: number): Promise<Loaded> {
     try {
-      const record = await dataset.read(index);
+      const record = await dataset.read(index % dataset.length);
       const random = createRandom(seed, "image-crop", epoch, position);
       const image = await prepareImage(record, {
         crop,
@@ -114,8 +118,17 @@ export function createImageSource(
     }
   }
 
+  /** The first of the images from `index` on that can be decoded. */
+  async function loadOrReplace(index: number, epoch: number, position: number): Promise<Loaded> {
+    for (let i = 0; ; i++) {
+      const loaded = await load(index + i, epoch, position);
+      if ("image" in loaded || !countSkipped(loaded.error) || i === mostReplaced) return loaded;
+    }
+  }
+
   async function* epochBatches(signal?: AbortSignal): AsyncGenerator<ImageBatch, void> {
     const { epoch, position: start } = state;
+    const loadHere = onError === "replace" ? loadOrReplace : load;
     const order = epochOrder(dataset.length, { seed, epoch, shuffle });
     const gate = createGate(mostAtOnce);
     const ahead: Promise<Loaded>[] = [];
@@ -126,12 +139,12 @@ export function createImageSource(
       // Launching only as positions are consumed is the back-pressure: a slow consumer stops the reading.
       while (launched < order.length && launched < position + batchSize * (prefetch + 1)) {
         const at = launched++;
-        ahead.push(gate(() => load(order[at]!, epoch, at)));
+        ahead.push(gate(() => loadHere(order[at]!, epoch, at)));
       }
       throwIfAborted(signal, "reading images");
       const loaded = await untilAborted(ahead.shift()!, signal);
       if ("image" in loaded) batch.push(loaded);
-      else skipOrThrow(loaded.error);
+      else if (onError !== "skip" || !countSkipped(loaded.error)) throw loaded.error;
       if (batch.length < batchSize) continue;
       const full = joinBatch(batch, dataset);
       batch = [];
@@ -160,10 +173,12 @@ export function createImageSource(
       : { epoch: epoch + 1, position: 0, seed };
   }
 
-  function skipOrThrow(error: unknown): void {
+  /** Counts an error that concerns one image alone; others are not counted. */
+  function countSkipped(error: unknown): boolean {
     const code = AlignTokError.isInstance(error) ? error.code : "";
-    if (onError === "raise" || !causesOfOne.includes(code)) throw error;
+    if (!causesOfOne.includes(code)) return false;
     skipped[code] = (skipped[code] ?? 0) + 1;
+    return true;
   }
 
   return {

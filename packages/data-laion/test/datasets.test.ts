@@ -4,6 +4,7 @@ import { dirname, join } from "node:path";
 import { gzipSync } from "node:zlib";
 import {
   createListDataset,
+  matchClasses,
   openImageFolder,
   openImages,
   openShards,
@@ -224,6 +225,19 @@ describe("a list", () => {
     expect(part.classes).toEqual(["x", "y"]);
     expect(await part.read(0)).toEqual({ key: "c", name: "c", bytes: text("c"), label: 1 });
     expect(() => selectImages(dataset, [3])).toThrow(/expected an index from 0 to 2/);
+  });
+
+  it("takes the class indices of another one by their names", async () => {
+    const train = { labels: Int32Array.of(0, 1), classes: ["x", "y"] };
+    const other = createListDataset([item("a", 0), item("b", 1)], { classes: ["y", "z"] });
+    const matched = matchClasses(other, train);
+    expect([...matched.labels!]).toEqual([1, -1]);
+    expect(matched.classes).toEqual(["x", "y"]);
+    expect(await matched.read(0)).toMatchObject({ key: "a", label: 1 });
+    expect([...matchClasses(createListDataset([item("a")]), train).labels!]).toEqual([-1]);
+    const numbered = createListDataset([item("a", 1)]);
+    expect(matchClasses(numbered, train)).toBe(numbered);
+    expect(matchClasses(other, {})).toBe(other);
   });
 
   it("has labels for all or none, within the classes", () => {

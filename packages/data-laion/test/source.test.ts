@@ -244,6 +244,21 @@ describe("failures", () => {
     expect(source.skipped()).toEqual({ "bad-format": 2 });
   });
 
+  it("have the next image stand in, so that others keep their places and a run resumes", async () => {
+    const options = { batchSize: 2, onError: "replace", epochs: 2, seed: 3 } as const;
+    const source = createImageSource(numbered(6, broken), options);
+    const all = keysOf(await take(source));
+    const whole = keysOf(await take(createImageSource(numbered(6), options)));
+    const replaced = whole.map((keys) => keys.replace("1", "2").replace("4", "5"));
+    expect(all).toEqual(replaced);
+    expect(source.skipped()).toEqual({ "bad-format": 4 });
+    const state = { epoch: 1, position: 2, seed: 3 };
+    const later = createImageSource(numbered(6, broken), { ...options, state });
+    expect(keysOf(await take(later))).toEqual(all.slice(4));
+    const none = createImageSource(numbered(2, new Set([0, 1])), options);
+    await expect(take(none)).rejects.toMatchObject({ code: "bad-format" });
+  });
+
   it("of every image end an endless source", async () => {
     const source = createImageSource(numbered(2, new Set([0, 1])), {
       batchSize: 1,

@@ -5,7 +5,7 @@ import { continuedBy } from "../failure.ts";
 import { defineAction, type Session } from "../session.ts";
 
 interface TrainOptions {
-  readonly set: readonly string[];
+  readonly set?: readonly string[];
   readonly out?: string;
   readonly resume?: true;
   readonly plan?: true;
@@ -25,38 +25,41 @@ function trainTokenizerCommand(): Command {
     .description(
       "Makes a tokenizer of a pretrained encoder, in the stages that the configuration lists. Prints first what each trains, what stays frozen, and the memory that it needs.",
     )
-    .argument("<config>", "YAML file; paths in it start from the working directory")
-    .option("--set <key=value>", "changes a key: stages.latent.steps=100", collect, [])
+    .argument(
+      "<config>",
+      "YAML file, or the name of one that comes with the package; paths of images and weights start from the working directory",
+    )
+    .option("--set <key=value>", "changes a key: stages.latent.steps=100", collect)
     .option("--out <folder>", "run folder (default: runs/ and the name of the configuration)")
     .option("--resume", "continue the run that the folder holds")
     .option("--plan", "print what would be done, and stop")
     .addOption(
       new Option(
         "--on-nan <what>",
-        "at a loss that is not finite: stop, or skip the step (default: as onNaN of the stage says, stop)",
+        "at a loss that is not finite: stop, or skip the step; of every stage, whatever its onNaN says",
       ).choices(["stop", "skip"]),
     )
     .addHelpText(
       "after",
       `
-Configurations of the paper and small ones are in the package's folder configs/.
+By name: small, imagenet, laion, ablations/lora, baselines/va-vae, ... (the package's folder configs/tokenizer).
 
 Examples:
-  aligntok train tokenizer configs/tokenizer/small.yaml --plan
-  aligntok train tokenizer configs/tokenizer/small.yaml --set data.images=photos --out runs/mine
-  aligntok train tokenizer configs/tokenizer/small.yaml --set data.images=photos --out runs/mine --resume`,
+  aligntok train tokenizer small --plan
+  aligntok train tokenizer small --set data.images=photos --out runs/mine
+  aligntok train tokenizer small --set data.images=photos --out runs/mine --resume`,
     );
   return defineAction(command, trainTokenizer);
 }
 
-function collect(value: string, values: readonly string[]): readonly string[] {
+function collect(value: string, values: readonly string[] = []): readonly string[] {
   return [...values, value];
 }
 
 async function trainTokenizer(options: TrainOptions, session: Session): Promise<void> {
   const { answer, log, args } = session;
   const [path] = args;
-  check(path, "train tokenizer: expected a configuration file. give its path");
+  check(path, "train tokenizer: expected a configuration. give its path or name");
   const [
     { readConfig },
     { tokenizerConfigSchema },

@@ -2,7 +2,7 @@
 import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { writeFileAtomic } from "@aligntok/checkpoint";
-import { AlignTokError, check } from "@aligntok/core";
+import { AlignTokError, check, listSome } from "@aligntok/core";
 import { parse, stringify } from "yaml";
 
 /** A small JSON file that appears whole, or is `undefined`. */
@@ -78,15 +78,24 @@ export async function openRunFolder(
     () => `${out}: holds a run already. add --resume to continue it, or choose another --out`,
   );
   const [before, now] = [parseSettings(found, path), parseSettings(text, path)];
-  const keys = new Set([...Object.keys(before), ...Object.keys(now)]);
-  const different = [...keys].filter(
-    (key) => JSON.stringify(before[key]) !== JSON.stringify(now[key]),
-  );
+  const different = findDifferences(before, now);
   check(
     different.length === 0,
     () =>
-      `${out}: holds a run with other settings (${different.join(", ")}). give the same ones to continue it, or another --out`,
+      `${out}: holds a run with other settings (${listSome(different)}). give the same ones to continue it, or another --out`,
   );
+}
+
+/** The dotted keys of what two settings have different. */
+function findDifferences(a: unknown, b: unknown, path = ""): string[] {
+  if (JSON.stringify(a) === JSON.stringify(b)) return [];
+  if (!isRecord(a) || !isRecord(b)) return [path];
+  const keys = new Set([...Object.keys(a), ...Object.keys(b)]);
+  return [...keys].flatMap((key) => findDifferences(a[key], b[key], path ? `${path}.${key}` : key));
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 export interface Clock {

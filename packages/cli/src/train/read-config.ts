@@ -1,16 +1,19 @@
 /** Configuration files: YAML on top of another one (`base`), changed by `--set`, checked against a schema. */
-import { readFile } from "node:fs/promises";
-import { dirname, resolve } from "node:path";
+import { existsSync } from "node:fs";
+import { readdir, readFile } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
 import { AlignTokError, check } from "@aligntok/core";
 import { parse } from "yaml";
 import type { z } from "zod";
+import { packageFile } from "../version.ts";
 
 type Fields = Record<string, unknown>;
 
 /**
- * Reads a configuration and fills in its defaults. Its key `base` names the file, from where it lies, that it changes:
- * records are merged, everything else is replaced.
+ * Reads a configuration and fills in its defaults. Its key `base` names the one that it changes, a file from where it lies
+ * or a name: records are merged, everything else is replaced.
  *
+ * @param path a file, or the name of one of the package's: `small`, `ablations/lora`
  * @param settings `--set` of the command line: `stages.latent.steps=100`, `encoder=dinov2-small`; values are YAML
  * @throws AlignTokError `not-found`, `io`, `bad-format` for what is not YAML, `bad-input` naming the keys that do not fit
  */
@@ -51,18 +54,36 @@ function plain({ message }: Issue): string {
 }
 
 async function readFields(path: string, above: readonly string[] = []): Promise<Fields> {
-  const file = resolve(path);
+  const file = await locateFile(path);
   check(
     !above.includes(file),
     () => `config ${path}: expected a base that does not lead back to it. remove base`,
   );
-  const { base, ...own } = (parseYaml(path, await readText(path)) ?? {}) as Fields;
+  const { base, ...own } = (parseYaml(path, await readText(file)) ?? {}) as Fields;
   if (base === undefined) return own;
   check(
     typeof base === "string",
-    () => `config ${path}: base: expected the path of a file, got ${typeName(base)}`,
+    () => `config ${path}: base: expected a file or a name, got ${typeName(base)}`,
   );
-  return merge(await readFields(resolve(dirname(file), base), [...above, file]), own);
+  const beside = resolve(dirname(file), base);
+  const found = existsSync(beside) ? beside : base;
+  return merge(await readFields(found, [...above, file]), own);
+}
+
+/** A file where it is one, otherwise that of the package with this name. */
+async function locateFile(path: string): Promise<string> {
+  const file = resolve(path);
+  if (existsSync(file)) return file;
+  const folder = packageFile("configs/tokenizer");
+  const named = join(folder, `${path}.yaml`);
+  if (existsSync(named)) return named;
+  const names = (await readdir(folder, { recursive: true }))
+    .filter((name) => name.endsWith(".yaml"))
+    .map((name) => name.replaceAll("\\", "/").replace(/\.yaml$/, ""));
+  throw new AlignTokError(
+    "not-found",
+    `config: expected a file or one of ${names.sort().join(", ")}, got ${path}. check the path`,
+  );
 }
 
 function merge(base: Fields, own: Fields): Fields {
@@ -84,7 +105,7 @@ async function readText(path: string): Promise<string> {
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;
     throw new AlignTokError(
-      code === "ENOENT" ? "not-found" : "io",
+      "io",
       `config: expected a readable file ${path}, got ${code}. check the path`,
       { cause },
     );
@@ -96,14 +117,18 @@ function parseYaml(path: string, text: string): unknown {
     return parse(text);
   } catch (cause) {
     const [line] = (cause as Error).message.split("\n");
-    throw new AlignTokError("bad-format", `config ${path}: ${line}`, { cause });
+    throw new AlignTokError("bad-format", `config ${path}: ${line} correct it`, { cause });
   }
 }
 
 /** Sets what a dotted path names; records on the way are made where absent. */
 function applySetting(root: Fields, setting: string): void {
   const [, path = "", text = ""] = /^([^=]+)=(.*)$/s.exec(setting) ?? [];
-  check(path, () => `--set: expected key=value, got ${JSON.stringify(setting)}`);
+  check(
+    path,
+    () =>
+      `--set: expected key=value, got ${JSON.stringify(setting)}. write it as stages.latent.steps=100`,
+  );
   const keys = path.split(".");
   let place = root;
   for (const key of keys.slice(0, -1)) {
@@ -111,7 +136,8 @@ function applySetting(root: Fields, setting: string): void {
     const inner = place[key];
     check(
       isFields(inner),
-      () => `--set ${path}: expected ${key} to hold other keys, got ${typeName(inner)}`,
+      () =>
+        `--set ${path}: expected ${key} to hold other keys, got ${typeName(inner)}. set ${key} as a whole`,
     );
     place = inner;
   }

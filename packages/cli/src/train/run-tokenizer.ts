@@ -23,7 +23,12 @@ import { stagesOf } from "./tokenizer-config.ts";
 import { writeTokenizerReport } from "./tokenizer-report.ts";
 import type { TokenizerTraining } from "./tokenizer-training.ts";
 import type { Trainee } from "./trainee.ts";
-import { classNames, createStepBatches, readLabelled } from "./training-images.ts";
+import {
+  classNames,
+  createStepBatches,
+  fingerprintImages,
+  readLabelled,
+} from "./training-images.ts";
 
 /** Images of each kind that a stage is measured on, and that the report shows. */
 const measured = { train: 500, heldOut: 200, shown: 8 } as const;
@@ -61,10 +66,21 @@ export async function runTokenizerTraining(
   const { config, images, initial, pretrained: given, seed } = training;
   const { data } = config;
   const stages = stagesOf(config);
-  await openRunFolder(out, { command: "train tokenizer", seed, ...config }, { resume });
+  const settings = {
+    command: "train tokenizer",
+    seed,
+    fingerprint: fingerprintImages(images),
+    ...config,
+  };
+  await openRunFolder(out, settings, { resume });
   const clock = await openClock(out);
   const load = (dataset: typeof images.train, count: number) =>
-    readLabelled(dataset, { count, size: data.size, signal: session.signal });
+    readLabelled(dataset, {
+      count,
+      size: data.size,
+      onError: data.onError,
+      signal: session.signal,
+    });
   const photographs = {
     classes: classNames(images.train),
     centres: await load(images.train, measured.train),
@@ -155,17 +171,18 @@ async function runStage(
   const { signal, onProgress } = session;
   await makeFolder(folder);
   const log = createRunLog(folder);
-  const batch = createStepBatches(images.train, {
+  const batches = createStepBatches(images.train, {
     batchSize,
     size: data.size,
     crop: data.crop,
     flip: data.flip,
+    onError: data.onError,
     seed: createRandom(seed, name, "images").integer(2 ** 31),
     signal,
   });
   const run = {
     folder,
-    batch,
+    batch: batches.read,
     seed,
     lr: createSchedule(lr, { shape: schedule, steps, warmup, minimum: lr / 20 }),
     ...(microBatch && { microBatch }),
@@ -189,6 +206,12 @@ async function runStage(
     });
   } finally {
     log.close();
+    const replaced = Object.entries(batches.skipped());
+    if (replaced.length > 0) {
+      session.log.warn(
+        `stage ${name}: other images stood in for some that could not be read (${replaced.map(([code, count]) => `${code}: ${count}`).join(", ")})`,
+      );
+    }
   }
 }
 

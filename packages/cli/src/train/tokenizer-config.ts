@@ -53,48 +53,64 @@ const anyStage = {
   warmup: z.int().min(0).default(0),
   weightDecay: share.exactOptional(),
   maxGradNorm: z.number().positive().exactOptional(),
-  emaDecay: share.max(1).exactOptional(),
+  emaDecay: share.lt(1).exactOptional(),
   discriminatorStart: z.int().min(0).exactOptional(),
   perceptualWeight: share.exactOptional(),
   discriminatorWeight: share.exactOptional(),
   adversarialLoss: z.enum(["hinge", "non-saturating"]).exactOptional(),
-  klWeight: share.exactOptional(),
   recompute: z.boolean().exactOptional(),
   onNaN: z.enum(["stop", "skip"]).exactOptional(),
   maxLoss: z.number().positive().exactOptional(),
 };
 
-const alignedStage = z.strictObject({
-  ...anyStage,
-  encoderLrScale: share.exactOptional(),
-  layerDecay: z.number().positive().max(1).exactOptional(),
-  semanticWeight: share.exactOptional(),
-  semanticDistance: z.enum(["l2", "cosine"]).exactOptional(),
-  semanticTarget: z.enum(["latent", "features"]).exactOptional(),
-  lora: lora.exactOptional(),
-});
+/** Where the latents are trained. */
+const latents = { klWeight: share.exactOptional() };
 
-/** Options of `trainAutoencoder`; the last three are a VA-VAE's. */
-const autoencoderStage = z.strictObject({
-  ...anyStage,
+/** A stage with keys of its own besides those of every one, or `false` for none. */
+function stage<Keys extends z.core.$ZodLooseShape>(keys: Keys) {
+  const settings = z.strictObject({ ...anyStage, ...keys }).superRefine((own, context) => {
+    const { steps, warmup } = own as { steps: number; warmup: number };
+    if (warmup < steps) return;
+    const message = `expected fewer than the ${steps} steps, got ${warmup}`;
+    context.addIssue({ code: "custom", path: ["warmup"], message });
+  });
+  return z.union([settings, z.literal(false)]);
+}
+
+const alignedStage = {
+  latent: stage(latents),
+  perceptual: stage({
+    ...latents,
+    encoderLrScale: share.exactOptional(),
+    layerDecay: z.number().positive().max(1).exactOptional(),
+    semanticWeight: share.exactOptional(),
+    semanticDistance: z.enum(["l2", "cosine"]).exactOptional(),
+    semanticTarget: z.enum(["latent", "features"]).exactOptional(),
+    lora: lora.exactOptional(),
+  }),
+  refine: stage({}),
+};
+const autoencoderStage = stage(latents);
+const followingStage = stage({
+  ...latents,
   visionWeight: share.exactOptional(),
   cosineMargin: share.exactOptional(),
   distanceMargin: share.exactOptional(),
 });
-
-const optionalStage = z.union([alignedStage, z.literal(false)]).default(false);
 
 /** Of every kind. */
 const anyKind = {
   data: z.strictObject({
     /** Folder, glob, archives; `samples`: the sample photographs. */
     images: z.union([z.string(), z.array(z.string()).min(1)]),
-    /** Images that nothing is trained on: others, or so many of these, chosen by the seed. */
-    heldOut: z.union([z.string(), count]).default(64),
+    /** Images that nothing is trained on: others, or so many of these, chosen by the seed; 64. `samples` have their own. */
+    heldOut: z.union([z.string(), z.int().min(2)]).exactOptional(),
     /** Of the crops in pixels: the side of squares, or height and width. */
     size: z.union([count, z.tuple([count, count])]).default(256),
     crop: z.enum(["random", "center", "adm"]).default("random"),
     flip: z.boolean().default(false),
+    /** What an image that cannot be read means: the end, or that another one stands in for it. */
+    onError: z.enum(["raise", "replace"]).default("raise"),
   }),
   /**
    * A tokenizer that was trained before, to go on with, in place of a new one: `tokenizer` in the folder of a run's stage,
@@ -125,33 +141,44 @@ const alignedConfig = z.strictObject({
   adapter: adapter.exactOptional(),
   /** In their order; `false` leaves one out. */
   stages: z.strictObject({
-    latent: optionalStage,
-    perceptual: optionalStage,
-    refine: optionalStage,
+    latent: alignedStage.latent.default(false),
+    perceptual: alignedStage.perceptual.default(false),
+    refine: alignedStage.refine.default(false),
   }),
 });
 
-/** Baselines: LDM's autoencoder, whose encoder mirrors the decoder, and the one that follows a frozen encoder. */
-const autoencoderConfig = z.strictObject({
-  kind: z.enum(["vae", "va-vae"]),
+/** LDM's autoencoder, whose encoder mirrors the decoder. */
+const vaeConfig = z.strictObject({
+  kind: z.literal("vae"),
+  ...anyKind,
+  /** By a name of its own each, in their order; `false` leaves one out that the base has. */
+  stages: z.record(z.string(), autoencoderStage),
+});
+
+/** The autoencoder that follows a frozen encoder. */
+const vaVaeConfig = z.strictObject({
+  kind: z.literal("va-vae"),
   ...anyKind,
   /** Of the followed encoder's images, in place of its own: VA-VAE gives DINOv2 images in [-1, 1], which is 0.5 and 0.5. */
   imageMean: rgb.exactOptional(),
   imageStd: rgb.exactOptional(),
-  /** By a name of its own each, in their order; `false` leaves one out that the base has. */
-  stages: z.record(z.string(), z.union([autoencoderStage, z.literal(false)])),
+  stages: z.record(z.string(), followingStage),
 });
 
-export const tokenizerConfigSchema = z.discriminatedUnion("kind", [
-  alignedConfig,
-  autoencoderConfig,
-]);
+export const tokenizerConfigSchema = z
+  .discriminatedUnion("kind", [alignedConfig, vaeConfig, vaVaeConfig])
+  .superRefine(({ data }, context) => {
+    if (data.images !== "samples" || data.heldOut === undefined) return;
+    const message = "expected none beside the sample photographs, which have their own";
+    context.addIssue({ code: "custom", path: ["data", "heldOut"], message });
+  });
 
 export type TokenizerConfigFile = z.output<typeof tokenizerConfigSchema>;
 export type AlignedConfigFile = z.output<typeof alignedConfig>;
-export type AutoencoderConfigFile = z.output<typeof autoencoderConfig>;
+export type AutoencoderConfigFile = z.output<typeof vaeConfig> | z.output<typeof vaVaeConfig>;
 
-type Rate = Pick<z.output<typeof alignedStage>, "lr" | "schedule" | "warmup">;
+type Settings<Schema extends z.ZodType> = Exclude<z.output<Schema>, false>;
+type Rate = Pick<Settings<typeof autoencoderStage>, "lr" | "schedule" | "warmup">;
 
 /** One stage of a configuration: what it is called, its length and rate, and the options of its kind. */
 interface TrainingStage<Options> {
@@ -161,12 +188,12 @@ interface TrainingStage<Options> {
   readonly options: Options;
 }
 
-type OptionsOf<Schema extends z.ZodType> = Omit<z.output<Schema>, "steps" | keyof Rate>;
+type OptionsOf<Schema extends z.ZodType> = Omit<Settings<Schema>, "steps" | keyof Rate>;
 
 export type AlignedStage = TrainingStage<
-  OptionsOf<typeof alignedStage> & { readonly stage: Stage }
+  OptionsOf<typeof alignedStage.perceptual> & { readonly stage: Stage }
 >;
-export type AutoencoderStage = TrainingStage<OptionsOf<typeof autoencoderStage>>;
+export type AutoencoderStage = TrainingStage<OptionsOf<typeof followingStage>>;
 
 /** The stages that a configuration of AlignTok has, in their order. */
 export function alignedStages({ stages: settings }: AlignedConfigFile): AlignedStage[] {

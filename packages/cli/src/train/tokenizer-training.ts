@@ -103,7 +103,9 @@ async function beginBaseline(
   { encoder, seed }: Parts,
 ): Promise<Beginning> {
   const { config: own, parameters } = encoder;
-  const { kind, from, data, imageMean: mean = own.mean, imageStd: std = own.std } = config;
+  const { kind, from, data } = config;
+  const { imageMean: mean = own.mean, imageStd: std = own.std } =
+    config.kind === "va-vae" ? config : {};
   const decoder = decoderOf(config);
   const random = createRandom(seed, "tokenizer");
   const pretrained = initTokenizer({ encoder, decoder, random }, { imageSize: data.size });
