@@ -2,12 +2,20 @@
  * The features that distances are measured in: the 768 of the Inception network that FID is defined by, after Mixed_6e. No
  * row has seen that network. Real weights of its last blocks, for FID's own 2048, are not needed.
  */
-import { readSafetensors } from "@aligntok/checkpoint";
-import { batchRanges, type Images, type NdArray, ndarray, rows, toFloat32 } from "@aligntok/core";
+import { loadParameters, locateWeights } from "@aligntok/checkpoint";
+import {
+  batchRanges,
+  type Images,
+  type NdArray,
+  ndarray,
+  type Parameters,
+  rows,
+} from "@aligntok/core";
 import {
   applyInception,
   computeFeatureStatistics,
   type FeatureStatistics,
+  foldInception,
   inceptionScopes,
 } from "@aligntok/eval-fid";
 import { resize } from "@aligntok/image";
@@ -24,7 +32,10 @@ export interface Judge {
   readonly heldOut: FeatureStatistics;
 }
 
-/** @param path safetensors with the convolutions up to Mixed_6e, normalisation folded in, under the names of TensorFlow's graph */
+/**
+ * @param path `inception-fid` or another path of pytorch-fid's file; or safetensors with the convolutions up to
+ *   Mixed_6e, normalisation folded in, under the scopes of TensorFlow's graph with `_` for `/`
+ */
 export async function createJudge(
   path: string,
   { photographs, engine }: { readonly photographs: Photographs; readonly engine: EngineOptions },
@@ -54,13 +65,14 @@ export async function createJudge(
   };
 }
 
-async function readWeights(path: string): Promise<Record<string, NdArray<"float32">>> {
-  const { tensors } = await readSafetensors(path);
+async function readWeights(path: string): Promise<Parameters> {
+  const tensors = await loadParameters((await locateWeights(path)).path);
+  if ("Conv2d_1a_3x3.conv.weight" in tensors) return foldInception(tensors);
   const params: Record<string, NdArray<"float32">> = {};
   for (const [scope, name] of Object.entries(inceptionScopes())) {
     for (const part of ["weight", "bias"]) {
       const tensor = tensors[`${scope.replaceAll("/", "_")}.${part}`];
-      if (tensor) params[`${name}.${part}`] = toFloat32(tensor);
+      if (tensor) params[`${name}.${part}`] = tensor;
     }
   }
   return params;

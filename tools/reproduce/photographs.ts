@@ -1,7 +1,14 @@
 /** The photographs of the comparison in memory, and the batches that every training draws of them. */
+import { createHash } from "node:crypto";
+import { readFile } from "node:fs/promises";
 import type { StageBatch } from "@aligntok/aligntok";
 import { type Images, type Random, rows, zeros } from "@aligntok/core";
-import { createImageSource, openImages } from "@aligntok/data-laion";
+import {
+  createImageSource,
+  type ImageDataset,
+  openImages,
+  selectImages,
+} from "@aligntok/data-laion";
 import { batchSize, heldOut, imageSize, pooledSize } from "./recipe.ts";
 
 export interface LabelledImages {
@@ -11,6 +18,8 @@ export interface LabelledImages {
 }
 
 export interface Photographs {
+  /** A hash of the pixels. */
+  readonly fingerprint: string;
   readonly classes: number;
   /** `(N, 144, 144, 3)`, for random crops. */
   readonly pool: Images;
@@ -19,9 +28,12 @@ export interface Photographs {
   readonly heldOut: LabelledImages;
 }
 
-/** @param path images with classes, already shuffled: the last 200 are held out */
+/**
+ * @param path the unpacked folder of TensorFlow's flower_photos, of which those of flowers.txt are taken in its order; or
+ *   any images with classes, already in random order. The last 200 are held out
+ */
 export async function readPhotographs(path: string): Promise<Photographs> {
-  const dataset = await openImages(path);
+  const dataset = await openPhotographs(path);
   const all = zeros([dataset.length, pooledSize, pooledSize, 3], "uint8");
   const labels = new Int32Array(dataset.length);
   const source = createImageSource(dataset, { batchSize: 32, size: pooledSize, shuffle: false });
@@ -41,11 +53,23 @@ export async function readPhotographs(path: string): Promise<Photographs> {
     return { images, labels: labels.slice(start, end) };
   };
   return {
+    fingerprint: createHash("sha256").update(all.data).digest("hex").slice(0, 16),
     classes: labels.reduce((most, label) => Math.max(most, label), 0) + 1,
     pool: rows(all, 0, trained),
     train: part(0, trained),
     heldOut: part(trained, dataset.length),
   };
+}
+
+async function openPhotographs(path: string): Promise<ImageDataset> {
+  const all = await openImages(path);
+  const places = new Map(all.keys.map((key, i) => [key.replace(/\.\w+$/, ""), i]));
+  const list = await readFile(new URL("flowers.txt", import.meta.url), "utf8");
+  const chosen = list
+    .trim()
+    .split("\n")
+    .map((name) => places.get(name));
+  return chosen.includes(undefined) ? all : selectImages(all, chosen as number[]);
 }
 
 /** A batch of random crops, half of them mirrored. */
