@@ -1,5 +1,6 @@
 import {
   AlignTokError,
+  check,
   type DType,
   float32ToBfloat16,
   float32ToFloat16,
@@ -23,12 +24,17 @@ export type FloatDType = keyof typeof casts;
  * Floating-point tensors in another dtype, each converted when its data is read and not before; all others as they
  * are. Writing the result holds one tensor at a time.
  *
- * @throws AlignTokError `bad-input`, where data is read, for a finite number that the dtype cannot hold.
+ * @throws AlignTokError `bad-input` for another dtype; where data is read, for a finite number that the dtype cannot hold.
  */
 export function castFloats(
   tensors: Readonly<Record<string, NdArray>>,
   dtype: FloatDType,
 ): Record<string, NdArray> {
+  check(
+    Object.hasOwn(casts, dtype),
+    () =>
+      `castFloats dtype: expected ${Object.keys(casts).join(", ")}, got ${dtype}. choose one of them`,
+  );
   return Object.fromEntries(
     Object.entries(tensors).map(([name, array]) => [
       name,

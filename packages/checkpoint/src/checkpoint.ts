@@ -1,17 +1,17 @@
 /** Any file or folder of weights, known by its first bytes. */
 
 import { existsSync } from "node:fs";
-import { open, readdir, stat } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { AlignTokError, listSome, type NdArray } from "@aligntok/core";
 import { fileError } from "./file-error.ts";
+import { findFileKind, findStranger, readHead } from "./file-kind.ts";
 import { mapGraphdef } from "./graphdef.ts";
 import { mapSafetensors } from "./mapped-safetensors.ts";
 import { mapNpy } from "./npy.ts";
-import { startsNpy } from "./npy-header.ts";
 import { isNpyMember, mapNpz } from "./npz.ts";
 import { mapOpenvino } from "./openvino.ts";
-import { isPyTorchMember, mapPyTorch, startsPyTorch } from "./pytorch.ts";
+import { isPyTorchMember, mapPyTorch } from "./pytorch.ts";
 import { selectWeights, usualWeights } from "./registry/hub-files.ts";
 import { openShards } from "./sharded.ts";
 import { listZipMembers } from "./zip.ts";
@@ -53,34 +53,36 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
     };
   }
   const head = await readHead(path);
-  if (head[8] === "{".charCodeAt(0)) {
-    return { format: "safetensors", ...(await mapSafetensors(path)) };
+  const kind = findFileKind(head);
+  switch (kind) {
+    case "safetensors":
+      return { format: kind, ...(await mapSafetensors(path)) };
+    case "openvino":
+      return { format: kind, ...(await mapOpenvino(path)) };
+    case "npy":
+      return { format: kind, tensors: { array: await mapNpy(path) }, metadata: {} };
+    case "zip":
+      return openArchive(path);
+    case "pytorch":
+      return { format: kind, ...(await mapPyTorch(path)) };
+    case "graphdef":
+      return { format: kind, ...(await mapGraphdef(path)) };
   }
-  if (/^\s*<(\?xml|net\b)/.test(Buffer.from(head).toString("utf8").replace("\ufeff", ""))) {
-    return { format: "openvino", ...(await mapOpenvino(path)) };
-  }
-  if (startsNpy(head)) {
-    return { format: "npy", tensors: { array: await mapNpy(path) }, metadata: {} };
-  }
-  if (Buffer.from(head.subarray(0, 4)).toString("latin1") === "PK\x03\x04") {
-    return openArchive(path);
-  }
-  if (startsPyTorch(head)) return { format: "pytorch", ...(await mapPyTorch(path)) };
-  if (startsGraph(head)) return { format: "graphdef", ...(await mapGraphdef(path)) };
   // the data of OpenVINO has no mark of its own
   const xml = path.replace(/\.bin$/, ".xml");
   if (xml !== path && existsSync(xml)) return { format: "openvino", ...(await mapOpenvino(xml)) };
+  const stranger = findStranger(kind);
+  if (stranger) {
+    const { got, next } = stranger;
+    throw new AlignTokError(
+      "bad-format",
+      `checkpoint ${path}: expected weights, got ${got}. ${next}`,
+    );
+  }
   throw new AlignTokError(
     "unsupported",
     `checkpoint ${path}: expected safetensors, PyTorch, NumPy, OpenVINO (.xml) or a frozen TensorFlow graph (.pb), got ${stats.size} bytes that start with ${describe(head)}. convert it to safetensors with the library that wrote it`,
   );
-}
-
-/** A node (field 1) that starts with its name (field 1). */
-function startsGraph(head: Uint8Array): boolean {
-  let at = 1;
-  while (at < 6 && head[at]! >= 0x80) at++;
-  return head[0] === 0x0a && head[at + 1] === 0x0a;
 }
 
 async function openFolder(folder: string): Promise<Checkpoint> {
@@ -102,19 +104,6 @@ async function openArchive(path: string): Promise<Checkpoint> {
   return { format: "pytorch", ...(await mapPyTorch(path, members)) };
 }
 
-/** The first bytes of a file: enough to know every format. */
-async function readHead(path: string): Promise<Uint8Array> {
-  const file = await open(path, "r").catch((error) => {
-    throw fileError("read", path, error);
-  });
-  try {
-    const { buffer, bytesRead } = await file.read(new Uint8Array(512), 0, 512, 0);
-    return buffer.subarray(0, bytesRead);
-  } finally {
-    await file.close();
-  }
-}
-
 function describe(head: Uint8Array): string {
-  return Buffer.from(head.subarray(0, 8)).toString("hex") || "nothing";
+  return Buffer.from(head.subarray(0, 8)).toString("hex");
 }

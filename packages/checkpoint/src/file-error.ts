@@ -19,10 +19,15 @@ export function fileError(action: "read" | "write", path: string, cause: unknown
   if (AlignTokError.isInstance(cause)) return cause;
   const { code = "", message = String(cause) } = cause as { code?: string; message?: string };
   if (code === "ENOENT") {
-    const missing = action === "read" ? "an existing file" : "an existing folder to write into";
-    return new AlignTokError("not-found", `${action} ${path}: expected ${missing}, got none`, {
-      cause,
-    });
+    const [missing, next] =
+      action === "read"
+        ? ["an existing file", "check the path"]
+        : ["an existing folder to write into", "make it, or choose another path"];
+    return new AlignTokError(
+      "not-found",
+      `${action} ${path}: expected ${missing}, got none. ${next}`,
+      { cause },
+    );
   }
   const next = nextSteps[code] ?? "see the cause for the call that failed";
   return new AlignTokError("io", `${action} ${path}: ${message}. ${next}`, { cause });

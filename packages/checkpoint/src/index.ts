@@ -18,7 +18,12 @@ export {
 export { readPyTorch } from "./pytorch.ts";
 export { locateWeights } from "./registry/locate.ts";
 export { type PulledWeights, type PullOptions, pullWeights } from "./registry/pull.ts";
-export { type ListedWeights, listWeights, resolveWeights } from "./registry/resolve.ts";
+export {
+  type ListedFile,
+  type ListedWeights,
+  listWeights,
+  resolveWeights,
+} from "./registry/resolve.ts";
 export {
   parseSafetensors,
   readSafetensors,

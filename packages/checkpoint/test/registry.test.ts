@@ -15,7 +15,7 @@ const commit = "a".repeat(40);
 const sha256 = (bytes: Buffer) => createHash("sha256").update(bytes).digest("hex");
 const gitSha1 = (bytes: Buffer) =>
   createHash("sha1").update(`blob ${bytes.length}\0`).update(bytes).digest("hex");
-const quick = { retries: 3, retryDelay: 1, stallTimeout: 150 };
+const quick = { retries: 3, retryDelay: 1 };
 
 let folder = "";
 const servers: Server[] = [];
@@ -79,7 +79,8 @@ async function hub(
           lfs,
         },
       ];
-      response.end(JSON.stringify({ sha: commit, siblings }));
+      const [, asked] = /\/revision\/([0-9a-f]{40})/.exec(request.url) ?? [];
+      response.end(JSON.stringify({ sha: asked ?? commit, siblings }));
     } else if (request.url?.endsWith("config.json")) response.end(config);
     else weights(request, response, ++count);
   });
@@ -182,7 +183,7 @@ test("a stalled connection is given up and tried again", async () => {
     response.writeHead(200, { etag: '"v1"', "content-length": content.length });
     response.write(content.subarray(0, 1000));
   });
-  const { path } = await pull();
+  const { path } = await pull({ stallTimeout: 150 });
   expect(await readFile(join(path, "model.safetensors"))).toEqual(content);
 });
 
@@ -258,11 +259,13 @@ test("two pulls at once fetch a file once, and one that aborts leaves its part",
     response.write(content.subarray(0, 50_000));
   });
   const controller = new AbortController();
+  const reason = new Error("enough");
   const onProgress = ({ task }: { task: string }) =>
-    task === "model.safetensors" && controller.abort();
-  await expect(
-    pull({ signal: controller.signal, onProgress, stallTimeout: 5000 }),
-  ).rejects.toThrow();
+    task === "model.safetensors" && controller.abort(reason);
+  await expect(pull({ signal: controller.signal, onProgress })).rejects.toMatchObject({
+    code: "aborted",
+    cause: reason,
+  });
   const blobs = join(folder, "hf", "hub", "models--someone--model", "blobs");
   expect((await stat(join(blobs, `${sha256(content)}.aligntok.incomplete`))).size).toBeGreaterThan(
     0,
@@ -295,26 +298,97 @@ test("a proxy of the environment is used", async () => {
 test("a file of a plain URL is recorded at the first pull and checked at the next", async () => {
   const send = (body: Buffer) => async () =>
     new Response(new Uint8Array(body), { headers: { etag: '"v1"' } });
-  const { path } = await pullWeights("dinov2_vits14", { ...quick, fetch: send(content) });
-  expect(path).toMatch(/home.weights.dinov2_vits14.dinov2_vits14_pretrain\.pth$/);
+  const zip = Buffer.concat([Buffer.from("PK\x03\x04"), content]);
+  const entry = "mae_pretrain_vit_base";
+  const { path } = await pullWeights(entry, { ...quick, fetch: send(zip) });
+  expect(path).toMatch(/home.weights.mae_pretrain_vit_base.mae_pretrain_vit_base\.pth$/);
   expect(JSON.parse(await readFile(`${path}.json`, "utf8"))).toMatchObject({
-    sha256: sha256(content),
+    sha256: sha256(zip),
   });
-  expect(await resolveWeights("dinov2_vits14")).toBe(path);
-  await writeFile(path, Buffer.alloc(content.length)); // damaged on the disk
-  await pullWeights("dinov2_vits14", { ...quick, fetch: send(content) });
-  expect(await readFile(path)).toEqual(content);
-  await expect(pullWeights("vgg16", { ...quick, fetch: send(content) })).rejects.toMatchObject({
+  expect(await resolveWeights(entry)).toBe(path);
+  await writeFile(path, Buffer.alloc(zip.length)); // damaged on the disk
+  await pullWeights(entry, { ...quick, fetch: send(zip) });
+  expect(await readFile(path)).toEqual(zip);
+  for (const [name, digits] of [
+    ["vgg16", "397923af"],
+    ["dinov2_vits14", "b938bf1b"],
+  ] as const) {
+    await expect(pullWeights(name, { ...quick, fetch: send(zip) })).rejects.toMatchObject({
+      code: "bad-format",
+      message: expect.stringContaining(digits),
+    });
+  }
+});
+
+test.each([
+  ["<html>blocked by the proxy</html>", "got a web page"],
+  ["\n<!DOCTYPE html><title>sign in</title>", "got a web page"],
+  ['<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "got 61 other bytes"],
+  ["", "got an empty file"],
+])("a first download without a known hash must look like weights: %s", async (body, got) => {
+  const fetch = async () => new Response(body);
+  const entry = "mae_pretrain_vit_base";
+  await expect(pullWeights(entry, { ...quick, fetch })).rejects.toMatchObject({
     code: "bad-format",
-    message: expect.stringContaining("397923af"),
+    message: expect.stringContaining(`expected weights, ${got}. it was discarded`),
+  });
+  expect(await readdir(join(folder, "home", "weights", entry))).toEqual([]);
+  expect(await resolveWeights(entry)).toBeUndefined();
+});
+
+test("an entry is taken at its commit and by its hashes; what main is in the cache does as well", async () => {
+  await hub(serve);
+  const listed = await listWeights();
+  const { revision = "" } = listed.find((entry) => entry.name === "dinov2-base")!;
+  expect(revision).toMatch(/^[0-9a-f]{40}$/);
+  const { path, commit: pulled } = await pullWeights("dinov2-base", quick);
+  expect(pulled).toBe(revision);
+  expect(path).toMatch(new RegExp(`dinov2-base.snapshots.${revision}$`));
+  expect(await resolveWeights("dinov2-base")).toBe(path);
+  expect(await resolveWeights("facebook/dinov2-base")).toBe(path);
+  const followed = await pullWeights("facebook/dinov2-base", quick);
+  expect(followed.commit).toBe(commit);
+  expect(await resolveWeights("facebook/dinov2-base")).toBe(followed.path);
+  await rm(path, { recursive: true });
+  expect(await resolveWeights("dinov2-base")).toBe(followed.path);
+
+  const small = listed.find((entry) => entry.name === "dinov2-small")!;
+  const [{ name: file, sha256: digits = "" }] = small.files as [(typeof small.files)[0]];
+  expect(file).toBe("model.safetensors");
+  await expect(pullWeights("dinov2-small", quick)).rejects.toMatchObject({
+    code: "bad-format",
+    message: expect.stringContaining(`expected SHA-256 ${digits}`),
+  });
+  const fetch = async () => Response.json({ sha: commit, siblings: [] });
+  await expect(pullWeights("dinov2-base", { ...quick, fetch })).rejects.toMatchObject({
+    code: "bad-format",
+    message: expect.stringContaining(`expected commit ${revision}, got ${commit}`),
+  });
+});
+
+test.each([
+  ["hf-mirror.com", "bad-input", "expected an address such as https://huggingface.co"],
+  ["hf-mirror.com:8080", "bad-input", "expected an address such as https://huggingface.co"],
+  ["https://hub.test", "not-found", "got no file"],
+])("HF_ENDPOINT %s, and a list of null, is %s", async (endpoint, code, message) => {
+  vi.stubEnv("HF_ENDPOINT", endpoint);
+  vi.stubEnv("HF_TOKEN", "hf_secret");
+  const fetch = async () => Response.json({ sha: commit, siblings: [null] });
+  await expect(pull({ fetch })).rejects.toMatchObject({
+    code,
+    message: expect.stringContaining(message),
   });
 });
 
 test("every entry has its own name, a licence and a source; hashes are hexadecimal", async () => {
   const weights = await listWeights();
   expect(new Set(weights.map((entry) => entry.name)).size).toBe(weights.length);
-  for (const { licence, source, path } of weights) {
+  for (const { licence, source, path, files, revision } of weights) {
     expect(licence).not.toBe("");
+    expect(revision ?? "main").toMatch(/^(main|[0-9a-f]{40})$/);
+    expect(revision === undefined).toBe(files.some(({ url }) => url !== undefined));
+    for (const { sha256 = "0".repeat(64) } of files)
+      expect(sha256).toMatch(/^([0-9a-f]{8}|[0-9a-f]{64})$/);
     expect(source).toMatch(/^(https:\/\/\S+\.pth?|[\w.-]+\/[\w.-]+)$/);
     expect(path).toBeUndefined();
   }

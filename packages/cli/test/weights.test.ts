@@ -65,6 +65,30 @@ test("inspect prints the tree, totals and metadata; --json the same as data", as
   expect(bad.status).toBe(2);
 });
 
+test("list --json tells commits, files and hashes as far as they are known", async () => {
+  const { status, stdout } = await aligntok(["weights", "list", "--json"]);
+  expect(status).toBe(0);
+  const { weights } = JSON.parse(stdout);
+  const entry = (name: string) => weights.find((one: { name: string }) => one.name === name);
+  expect(entry("dinov2-small")).toMatchObject({
+    licence: "Apache-2.0",
+    source: "facebook/dinov2-small",
+    revision: expect.stringMatching(/^[0-9a-f]{40}$/),
+    files: [{ name: "model.safetensors", sha256: expect.stringMatching(/^[0-9a-f]{64}$/) }],
+  });
+  expect(entry("vavae-imagenet256-f16d32-dinov2")).toMatchObject({
+    revision: "main",
+    files: [{ name: "vavae-imagenet256-f16d32-dinov2.pt" }],
+  });
+  expect(entry("vgg16").files).toEqual([
+    {
+      name: "vgg16-397923af.pth",
+      url: "https://download.pytorch.org/models/vgg16-397923af.pth",
+      sha256: "397923af",
+    },
+  ]);
+});
+
 test("convert casts floats, keeps the rest, and says what changed", async () => {
   const out = join(folder, "half.safetensors");
   const { stdout } = await aligntok(["weights", "convert", model, out, "--dtype", "float16"]);
@@ -142,7 +166,15 @@ test("convert --tokenizer imports one trained elsewhere, with statistics; inspec
   const args = ["weights", "convert", file, out, "--tokenizer", "--stats", stats];
   const { status, stderr } = await aligntok(args);
   expect({ status, stderr }).toMatchObject({ status: 0 });
-  const { tokenizer } = JSON.parse((await aligntok(["weights", "inspect", out, "--json"])).stdout);
+  // of its training, and no part of it
+  await writeSafetensors(join(out, "training.safetensors"), {
+    "discriminator.main.0.weight": head,
+  });
+  const inspected = JSON.parse((await aligntok(["weights", "inspect", out, "--json"])).stdout);
+  const { tokenizer, tensors } = inspected;
+  expect(tensors.filter(({ name }: { name: string }) => name.includes("discriminator"))).toEqual(
+    [],
+  );
   const size = (part: string) =>
     Object.entries(parameters).reduce(
       (sum, [name, { data }]) => (name.startsWith(`${part}.`) ? sum + data.length : sum),

@@ -19,6 +19,7 @@ import {
 import { basename, dirname } from "node:path";
 import { AlignTokError, type OnProgress } from "@aligntok/core";
 import { fileError } from "../file-error.ts";
+import { findFileKind, findStranger, readHead } from "../file-kind.ts";
 import { partOf } from "./hub-cache.ts";
 import { withLock } from "./lock.ts";
 import {
@@ -285,7 +286,7 @@ export function describe(error: unknown): string {
   return inner || message || String(error);
 }
 
-/** What is wrong with a file on the disk, or nothing. */
+/** What is wrong with a file on the disk, or nothing. Where no hash is known, it must begin as PyTorch's or safetensors do. */
 export async function findFault(
   path: string,
   { bytes, sha256, gitSha1 }: Expected,
@@ -301,6 +302,11 @@ export async function findFault(
   } else if (gitSha1 !== undefined) {
     const digest = await hashFile(path, "sha1", signal, `blob ${size}\0`);
     if (digest !== gitSha1) return `expected git object ${gitSha1}, got ${digest}`;
+  } else {
+    const kind = findFileKind(await readHead(path));
+    if (kind !== "zip" && kind !== "pytorch" && kind !== "safetensors") {
+      return `expected weights, got ${findStranger(kind)?.got ?? `${size} other bytes`}`;
+    }
   }
   return undefined;
 }

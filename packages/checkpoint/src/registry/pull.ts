@@ -3,6 +3,7 @@ import { readFile, rm, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { AlignTokError, check, listSome, type OnProgress } from "@aligntok/core";
 import { writeFileAtomic } from "../atomic-file.ts";
+import { throwIfAborted } from "../write-progress.ts";
 import {
   type DownloadOptions,
   describe,
@@ -62,8 +63,9 @@ export interface PulledWeights {
  * folder or file of it) into the cache and checks them; files that are there are checked against their hash only.
  *
  * @throws AlignTokError `not-found` for what does not exist, `unavailable` where the server cannot be reached, asks for
- * a token or `offline` forbids it, `bad-format` for content that does not have its hash, `io` for a full disk. What has
- * arrived is kept, and the next call goes on with it.
+ * a token or `offline` forbids it, `bad-format` for content that does not have its hash or is no weights, `bad-input` for
+ * an HF_ENDPOINT that is no address, `io` for a full disk, `aborted`. What has arrived is kept, and the next call goes on
+ * with it.
  */
 export async function pullWeights(name: string, options: PullOptions = {}): Promise<PulledWeights> {
   const settings = readSettings();
@@ -84,6 +86,9 @@ export async function pullWeights(name: string, options: PullOptions = {}): Prom
     return source.kind === "hub"
       ? await pullRepository(name, source, { ...options, fetch }, settings)
       : await pullUrls(name, source, { ...options, fetch }, settings);
+  } catch (error) {
+    throwIfAborted(options.signal, `weights ${name}`);
+    throw error;
   } finally {
     await own?.close();
   }
@@ -93,11 +98,16 @@ type Ready = PullOptions & { readonly fetch: Fetch };
 
 async function pullRepository(
   name: string,
-  { repository, revision, path, files }: HubSource,
+  { repository, revision, path, files, sha256 }: HubSource,
   options: Ready,
   settings: RegistrySettings,
 ): Promise<PulledWeights> {
   const { hubCache, endpoint } = settings;
+  check(
+    /^https?:\/\//i.test(endpoint) && URL.canParse(endpoint),
+    () =>
+      `HF_ENDPOINT: expected an address such as https://huggingface.co, got ${endpoint}. correct it, or unset it`,
+  );
   const token = await readToken(settings);
   const client: Client = {
     fetch: options.fetch,
@@ -108,16 +118,28 @@ async function pullRepository(
     client,
     options,
   );
+  if (/^[0-9a-f]{40}$/.test(revision) && commit !== revision) {
+    throw new AlignTokError(
+      "bad-format",
+      `${endpoint}/${repository}: expected commit ${revision}, got ${commit}. check HF_ENDPOINT`,
+    );
+  }
   const folder = repositoryFolder(hubCache, repository);
   const snapshot = join(folder, "snapshots", commit);
   const pulled: string[] = [];
 
   async function pullFile(file: string): Promise<string> {
     const expected = listing.get(file);
-    check(expected, () => `${repository}: expected ${file}, got ${listSome([...listing.keys()])}`);
+    check(
+      expected,
+      () =>
+        `${repository}: expected ${file}, got ${listSome([...listing.keys()]) || "no file"}. check the name and the revision`,
+    );
+    const known = sha256?.[file];
     const [target, blob] = [join(snapshot, file), join(folder, "blobs", expected.blob)];
     const url = `${endpoint}/${repository}/resolve/${commit}/${file.split("/").map(encodeURIComponent).join("/")}`;
-    await bring(url, blob, expected, client, { ...options, task: file });
+    const checked = known === undefined ? expected : { ...expected, sha256: known };
+    await bring(url, blob, checked, client, { ...options, task: file });
     if (!(await isFile(target)) || options.force) await linkBlob(blob, target);
     pulled.push(target);
     return target;
@@ -132,7 +154,7 @@ async function pullRepository(
     if (!weights) {
       throw new AlignTokError(
         "not-found",
-        `${name}: expected model.safetensors or another usual name of weights, got ${listSome([...listing.keys()])}. name one as ${repository}/FILE`,
+        `${name}: expected model.safetensors or another usual name of weights, got ${listSome([...listing.keys()]) || "no file"}. name one as ${repository}/FILE`,
       );
     }
     for (const file of selectCompanions(has)) await pullFile(prefix + file);
@@ -204,7 +226,7 @@ async function requestPatiently(
 }
 
 function parseSibling(value: unknown): [string, Listed][] {
-  const { rfilename, size, blobId, lfs } = value as Record<string, unknown>;
+  const { rfilename, size, blobId, lfs } = (value ?? {}) as Record<string, unknown>;
   const { sha256 } = (lfs ?? {}) as Record<string, unknown>;
   const blob = sha256 ?? blobId;
   // names become paths: none may lead out of the snapshot

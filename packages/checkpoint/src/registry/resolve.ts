@@ -3,12 +3,17 @@ import { basename, join } from "node:path";
 import { AlignTokError, check, listSome } from "@aligntok/core";
 import { type RemoteFile, type WeightEntry, weightEntries } from "./entries.ts";
 import { findSnapshot, isComplete, isFile, repositoryFolder } from "./hub-cache.ts";
+import { pins } from "./pins.ts";
 import { readSettings } from "./settings.ts";
 
 export interface HubSource {
   readonly kind: "hub";
   readonly repository: string;
   readonly revision: string;
+  /** Another revision that does where the cache holds it and not the first. */
+  readonly otherRevision?: string;
+  /** Of files of that revision, by name. */
+  readonly sha256?: Readonly<Record<string, string>>;
   /** A folder or file of the repository. */
   readonly path?: string;
   /** @default what `selectWeights` and `selectCompanions` find */
@@ -34,7 +39,11 @@ export function findSource(name: string, revision?: string): HubSource | UrlSour
       return { kind: "urls", files: entry.urls };
     }
     const { repository, files } = entry;
-    return { kind: "hub", repository, revision: revision ?? "main", ...(files && { files }) };
+    const pin = revision === undefined ? pins[repository] : undefined;
+    return {
+      ...{ kind: "hub", repository, revision: revision ?? "main", ...(files && { files }) },
+      ...(pin && { ...pin, otherRevision: "main" }),
+    };
   }
   const [, repository, path] = repositoryName.exec(name) ?? [];
   if (repository === undefined || name.split("/").includes("..")) {
@@ -48,7 +57,11 @@ export function findSource(name: string, revision?: string): HubSource | UrlSour
     revision === undefined || !revision.split("/").includes(".."),
     () => `revision: expected a branch, tag or commit, got ${revision}`,
   );
-  return { kind: "hub", repository, revision: revision ?? "main", ...(path && { path }) };
+  const pin = revision === undefined ? pins[repository] : undefined;
+  return {
+    ...{ kind: "hub", repository, revision: revision ?? "main", ...(path && { path }) },
+    ...(pin && { otherRevision: pin.revision }),
+  };
 }
 
 export function urlFolder(home: string, name: string): string {
@@ -80,12 +93,24 @@ export async function resolveWeights(
     if (!(await isComplete(folder, needed))) return undefined;
     return names.length === 1 ? join(folder, names[0]!) : folder;
   }
-  const { repository, path = "", files } = source;
-  const snapshot = await findSnapshot(repositoryFolder(hubCache, repository), source.revision);
-  const place = join(snapshot, path);
-  if (path && (await isFile(place))) return place;
-  if (!(await isComplete(place, files))) return undefined;
-  return files?.length === 1 ? join(snapshot, files[0]!) : place;
+  const { repository, path = "", files, otherRevision } = source;
+  for (const wanted of [source.revision, ...(otherRevision ? [otherRevision] : [])]) {
+    const snapshot = await findSnapshot(repositoryFolder(hubCache, repository), wanted);
+    const place = join(snapshot, path);
+    if (path && (await isFile(place))) return place;
+    if (await isComplete(place, files)) {
+      return files?.length === 1 ? join(snapshot, files[0]!) : place;
+    }
+  }
+  return undefined;
+}
+
+export interface ListedFile {
+  readonly name: string;
+  /** Of a file that is not from Hugging Face. */
+  readonly url?: string;
+  /** All digits, or the first eight, where they are known here. */
+  readonly sha256?: string;
 }
 
 export interface ListedWeights {
@@ -94,6 +119,10 @@ export interface ListedWeights {
   readonly licence: string;
   /** The repository on Hugging Face, or the URL of the first file. */
   readonly source: string;
+  /** Of the repository: a commit, or the branch that is followed. */
+  readonly revision?: string;
+  /** Of a repository those that are named or hashed here; pulling finds its configuration and all shards. */
+  readonly files: readonly ListedFile[];
   /** Parameters in millions, as published. */
   readonly millions?: number;
   /** Whether a licence must be accepted, and a token given. */
@@ -108,16 +137,25 @@ export function listWeights(): Promise<ListedWeights[]> {
     weightEntries.map(async (entry: WeightEntry) => {
       const { name, what, licence, millions, gated = false } = entry;
       const path = await resolveWeights(name);
-      const source = "urls" in entry ? entry.urls[0]!.url : entry.repository;
       return {
-        name,
-        what,
-        licence,
-        source,
-        gated,
+        ...{ name, what, licence, gated, ...describeSource(entry) },
         ...(millions && { millions }),
         ...(path && { path }),
       };
     }),
   );
+}
+
+function describeSource(entry: WeightEntry): Pick<ListedWeights, "source" | "revision" | "files"> {
+  if ("urls" in entry) {
+    const files = entry.urls.map((file) => ({
+      name: basename(new URL(file.url).pathname),
+      ...file,
+    }));
+    return { source: entry.urls[0]!.url, files };
+  }
+  const { revision = "main", sha256 = {} } = pins[entry.repository] ?? {};
+  const names = new Set([...(entry.files ?? []), ...Object.keys(sha256)]);
+  const files = [...names].map((name) => ({ name, ...(sha256[name] && { sha256: sha256[name] }) }));
+  return { source: entry.repository, revision, files };
 }
