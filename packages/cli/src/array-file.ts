@@ -6,8 +6,10 @@ import { extname } from "node:path";
 import { createGrowingFile, formatNpyHeader } from "@aligntok/checkpoint";
 import { AlignTokError, check, sizeOf } from "@aligntok/core";
 import { writeParquetRows } from "./parquet-rows.ts";
+import { formatRowMetadata, type RowMetadata } from "./row-metadata.ts";
 
-export interface ArrayFileContent {
+/** With what safetensors keeps in its metadata: see `RowMetadata`. */
+export interface ArrayFileContent extends Pick<RowMetadata, "classes" | "tokenizer"> {
   /** Shape of each whole array; the rows of its first dimension arrive in batches. */
   readonly shape: readonly number[];
   /** Names of the rows; kept in the metadata of safetensors, and as the column `key` of Parquet. */
@@ -126,11 +128,11 @@ function selectLabels(labels: Int32Array | BigInt64Array, kept: readonly number[
 }
 
 function safetensorsHeader(content: ArrayFileContent, least: number): Uint8Array {
-  const { shape, keys, labels, name = "features", twin } = content;
+  const { shape, labels, name = "features", twin } = content;
   const size = sizeOf(shape) * 4;
   const start = valuesOf(content) * 4;
   const header = {
-    __metadata__: { keys: JSON.stringify(keys) },
+    __metadata__: formatRowMetadata(content),
     [name]: { dtype: "F32", shape, data_offsets: [0, size] },
     ...(twin !== undefined && {
       [twin]: { dtype: "F32", shape, data_offsets: [size, 2 * size] },

@@ -7,6 +7,7 @@ import { type NdArray, ndarray } from "@aligntok/core";
 import type { ImageDataset } from "@aligntok/data-laion";
 import { createNames } from "./png-folder.ts";
 import { identityOf } from "./resumable-array.ts";
+import { type ClassNames, formatRowMetadata, type TokenizerMark } from "./row-metadata.ts";
 
 export interface LatentFolder {
   /** Whether an earlier run has written the file of image `index`, from equal bytes in an equal way. */
@@ -19,20 +20,33 @@ export interface LatentFolder {
   ): Promise<void>;
 }
 
-/** @param recipe all that decides the latents of image `index` besides the image itself (see `identityOf`) */
+export interface LatentFolderOptions {
+  /** Whose latents they are. */
+  readonly dataset: ImageDataset;
+  readonly tokenizer: TokenizerMark;
+  /** All that decides the latents of image `index` besides the image itself (see `identityOf`). */
+  recipe(index: number): unknown;
+}
+
 export function createLatentFolder(
   folder: string,
-  dataset: ImageDataset,
-  recipe: (index: number) => unknown,
+  { dataset, tokenizer, recipe }: LatentFolderOptions,
 ): LatentFolder {
   const { keys, labels } = dataset;
   const nameFile = createNames(folder, ".safetensors");
   const paths = keys.map(nameFile);
 
+  /** Name of its class by index. */
+  function classOf(index: number): ClassNames | undefined {
+    const label = labels?.[index] ?? -1;
+    const name = dataset.classes?.[label];
+    return name === undefined ? undefined : { [label]: name };
+  }
+
   async function identify(index: number): Promise<string> {
     const { bytes } = await dataset.read(index);
     const content = createHash("sha256").update(bytes).digest("hex");
-    return identityOf([keys[index], labels?.[index], content, recipe(index)]);
+    return identityOf([keys[index], labels?.[index], classOf(index), content, recipe(index)]);
   }
 
   return {
@@ -46,6 +60,8 @@ export function createLatentFolder(
       const path = paths[index]!;
       await mkdir(dirname(path), { recursive: true });
       const label = labels?.[index];
+      const classes = classOf(index);
+      const about = { keys: [keys[index]!], imageSize, tokenizer, ...(classes && { classes }) };
       await writeSafetensors(
         path,
         {
@@ -54,13 +70,7 @@ export function createLatentFolder(
             labels: ndarray(BigInt64Array.of(BigInt(label)), [1], "int64"),
           }),
         },
-        {
-          metadata: {
-            keys: JSON.stringify([keys[index]]),
-            image_size: JSON.stringify(imageSize),
-            run: await identify(index),
-          },
-        },
+        { metadata: { ...formatRowMetadata(about), run: await identify(index) } },
       );
     },
   };

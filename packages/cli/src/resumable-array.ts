@@ -5,6 +5,7 @@ import { writeFileAtomic } from "@aligntok/checkpoint";
 import { AlignTokError, check, type NdArray } from "@aligntok/core";
 import type { ImageDataset } from "@aligntok/data-laion";
 import { type ArrayFile, createArrayFile } from "./array-file.ts";
+import type { TokenizerMark } from "./row-metadata.ts";
 import type { Session } from "./session.ts";
 
 /** Milliseconds after which a run notes how far it came. */
@@ -78,6 +79,8 @@ export interface ResumableArrayOptions {
   readonly twin?: string;
   /** Class of each image, in the dtype that the file is to have. @default none */
   readonly labels?: Int32Array | BigInt64Array;
+  /** What made the rows, where they are latents. @default not said */
+  readonly tokenizer?: TokenizerMark;
   /** Begins anew, whatever an interrupted run has left. @default false */
   readonly restart?: boolean;
 }
@@ -100,8 +103,8 @@ export async function writeResumableArray(
   stream: (start: number) => RowStream,
   options: ResumableArrayOptions & { readonly session: Session },
 ): Promise<WrittenArray> {
-  const { identity, dataset, task, name, twin, labels, restart, session } = options;
-  const { keys, length } = dataset;
+  const { identity, dataset, task, name, twin, labels, tokenizer, restart, session } = options;
+  const { keys, length, classes } = dataset;
   const total = twin === undefined ? length : 2 * length;
   if (restart) await discardPart(path);
   const part = await readPart(path, identity);
@@ -110,7 +113,14 @@ export async function writeResumableArray(
   const open = (shape: readonly number[], done = 0) =>
     createArrayFile(
       path,
-      { shape, keys, ...(name && { name }), ...(twin && { twin }), ...(labels && { labels }) },
+      {
+        ...{ shape, keys },
+        ...(name && { name }),
+        ...(twin && { twin }),
+        ...(labels && { labels }),
+        ...(classes && { classes }),
+        ...(tokenizer && { tokenizer }),
+      },
       done,
     );
 

@@ -8,6 +8,7 @@ import { openCheckpoint } from "@aligntok/checkpoint";
 import {
   AlignTokError,
   bytesPerElement,
+  check,
   type DType,
   listSome,
   type NdArray,
@@ -16,18 +17,15 @@ import {
   toFloat32,
   viewBytes,
 } from "@aligntok/core";
+import { type ClassNames, parseRowMetadata, type RowMetadata } from "./row-metadata.ts";
 
-export interface RowFile {
+export interface RowFile extends RowMetadata {
   /** As given on the command line. */
   readonly path: string;
   /** Latents `(N, h, w, d)`, tokens `(N, t, d)` or vectors `(N, d)`. */
   readonly shape: readonly number[];
-  /** Names of the images, where the file has them. */
-  readonly keys?: readonly string[];
   /** Class index of each image, where the file has them. */
   readonly labels?: Int32Array;
-  /** Pixels of the image of the only row, of which its latents may cover more (see `padImages`). */
-  readonly imageSize?: readonly [height: number, width: number];
   /** All rows in order, at most `size` at a time. */
   batches(size: number): AsyncGenerator<NdArray<"float32">>;
 }
@@ -47,7 +45,7 @@ export async function openRowFiles(path: string): Promise<readonly RowFile[]> {
 /**
  * Opens the same as one, since its rows have one shape.
  *
- * @throws AlignTokError as `openRowFiles`; `bad-input` for shards that do not fit one another
+ * @throws AlignTokError as `openRowFiles`; `bad-input` for shards that do not fit one another, in shape or classes
  */
 export async function openRowFile(path: string): Promise<RowFile> {
   const parts = await openRowFiles(path);
@@ -62,15 +60,34 @@ export async function openRowFile(path: string): Promise<RowFile> {
   const keys = parts.flatMap((part) => part.keys ?? []);
   const labels = parts.flatMap((part) => (part.labels ? [...part.labels] : []));
   const count = parts.reduce((sum, { shape }) => sum + shape[0]!, 0);
+  const classes = joinClasses(parts);
   return {
     path,
     shape: [count, ...first.shape.slice(1)],
     ...(keys.length === count && { keys }),
     ...(labels.length === count && { labels: Int32Array.from(labels) }),
+    ...(classes && { classes }),
     async *batches(size) {
       for (const part of parts) yield* part.batches(size);
     },
   };
+}
+
+/** Names of the classes of all, where all have names. */
+function joinClasses(parts: readonly RowFile[]): ClassNames | undefined {
+  if (!parts.every(({ classes }) => classes)) return undefined;
+  const joined: Record<string, string> = {};
+  for (const { path, classes } of parts) {
+    for (const [label, name] of Object.entries(classes ?? {})) {
+      joined[label] ??= name;
+      check(
+        joined[label] === name,
+        () =>
+          `${path}: expected class ${label} to be ${joined[label]} as in files before it, got ${name}. encode their images from one folder of classes`,
+      );
+    }
+  }
+  return joined;
 }
 
 async function partsOf(path: string): Promise<readonly string[]> {
@@ -107,13 +124,13 @@ async function openPart(path: string): Promise<RowFile> {
   const [count = 0, ...row] = array.shape;
   const planes = rank === 4;
   const [d = 0, h = 0, w = 0] = row;
-  const keys = listOf(metadata.keys, isText);
-  const imageSize = count === 1 ? listOf(metadata.image_size, isSide) : undefined;
+  const { keys, imageSize, ...about } = parseRowMetadata(metadata);
   return {
+    ...about,
     path,
     shape: planes ? [count, h, w, d] : array.shape,
     ...(keys?.length === count && { keys }),
-    ...(imageSize?.length === 2 && { imageSize: imageSize as [number, number] }),
+    ...(imageSize && count === 1 && { imageSize }),
     ...(labels?.shape.join() === `${count}` && { labels: Int32Array.from(toFloat32(labels).data) }),
     async *batches(size) {
       const { permuteLatents } = await import("@aligntok/diffusion");
@@ -123,23 +140,6 @@ async function openPart(path: string): Promise<RowFile> {
     },
   };
 }
-
-/** A list that `encode` and `features` leave in the metadata; other writers may keep something else there. */
-function listOf<T>(
-  text: string | undefined,
-  isItem: (value: unknown) => value is T,
-): readonly T[] | undefined {
-  if (text === undefined) return undefined;
-  try {
-    const value: unknown = JSON.parse(text);
-    return Array.isArray(value) && value.every(isItem) ? value : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-const isText = (value: unknown): value is string => typeof value === "string";
-const isSide = (value: unknown): value is number => Number.isInteger(value) && Number(value) > 0;
 
 /** Rows of an array that lies in a file as it lies in memory are read as they are asked for. */
 async function* readRows(array: NdArray<DType>, size: number): AsyncGenerator<NdArray<"float32">> {

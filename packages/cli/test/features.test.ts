@@ -103,6 +103,7 @@ test("safetensors keeps labels and names; --pool cls is the class token", async 
     "pears/3.png",
     "pears/4.png",
   ]);
+  expect(JSON.parse(metadata.classes!)).toEqual({ 0: "apples", 1: "pears" });
 });
 
 test("a broken image is one line that names it, and the rows before it are gone on with", async () => {

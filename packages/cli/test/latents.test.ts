@@ -7,6 +7,7 @@ import {
   initTokenizer,
   saveTokenizer,
 } from "@aligntok/aligntok";
+import { initAutoencoder, saveAutoencoder } from "@aligntok/aligntok/vae";
 import { readSafetensors } from "@aligntok/checkpoint";
 import { createRandom, type Images, ndarray, rows } from "@aligntok/core";
 import { permuteLatents, readLatents } from "@aligntok/diffusion";
@@ -67,6 +68,8 @@ test("encode writes what the tokenizer makes of each image, and decode brings it
     data: BigInt64Array.of(0n, 0n, 1n, 1n, 1n),
   });
   expect(JSON.parse(metadata.keys!)).toEqual(names);
+  expect(JSON.parse(metadata.classes!)).toEqual({ 0: "apples", 1: "pears" });
+  expect(JSON.parse(metadata.tokenizer!)).toEqual({ model: "aligntok", stride: 16 });
   const wanted = await tokenizer.encode(images);
   const { latents, labels } = await readLatents(out); // as training does
   expect(latents.shape).toEqual(wanted.shape);
@@ -89,6 +92,22 @@ test("encode writes what the tokenizer makes of each image, and decode brings it
     await Promise.all(names.map((name) => readImage(join(decoded, name)))),
   );
   expect(largestDifference(written.data, (await tokenizer.decode(wanted)).data)).toBeLessThan(2);
+});
+
+test("decode refuses latents of another tokenizer with as many channels", async () => {
+  const config = { latent: 4, channels: 32, multipliers: [1, 2], blocks: 1 };
+  const parameters = initAutoencoder(config, createRandom(0, "autoencoder"));
+  await saveAutoencoder(join(folder, "autoencoder"), { config, parameters });
+  const out = join(folder, "wrong");
+  const { status, stdout, stderr } = await aligntok([
+    ...["decode", "--tokenizer", join(folder, "autoencoder"), "--out", out],
+    ...["--latents", join(folder, "latents.safetensors")],
+  ]);
+  expect({ status, stdout }).toEqual({ status: 2, stdout: "" });
+  expect(stderr).toMatch(
+    /latents of autoencoder at stride 2, got those of aligntok at stride 16\. give --tokenizer/,
+  );
+  expect(await readdir(folder)).not.toContain("wrong");
 });
 
 test("an interrupted encode goes on where it was, and images that cannot be read are left out when asked", async () => {

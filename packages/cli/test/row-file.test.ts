@@ -7,6 +7,7 @@ import { permuteLatents, readLatents, writeLatents } from "@aligntok/diffusion";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { readPooledRows } from "../src/eval/pooled-rows.ts";
 import { openRowFile, type RowFile } from "../src/row-file.ts";
+import { formatRowMetadata, parseRowMetadata } from "../src/row-metadata.ts";
 
 let folder = "";
 beforeAll(async () => {
@@ -63,6 +64,43 @@ test("half precision is widened, and names in the metadata are read where they a
   }
   const { data } = await readAll(await openRowFile(path), 2);
   for (const [i, value] of data.entries()) expect(value).toBeCloseTo(latents.data[i]!, 2);
+});
+
+test("metadata comes back as it was, and other writers' as nothing", () => {
+  const content = {
+    keys: ["a", "b"],
+    classes: ["apples", "pears"],
+    imageSize: [16, 43],
+    tokenizer: { model: "taef2", stride: 8 },
+  } as const;
+  const metadata = formatRowMetadata(content);
+  expect(metadata.classes).toBe('{"0":"apples","1":"pears"}');
+  expect(parseRowMetadata(metadata)).toEqual({ ...content, classes: { 0: "apples", 1: "pears" } });
+  const others = { keys: "3", classes: '["a"]', image_size: "[1]", tokenizer: '{"model":"x"}' };
+  expect(parseRowMetadata({ format: "pt", ...others })).toEqual({});
+});
+
+test("files of a folder are of the same classes", async () => {
+  const path = join(folder, "classed");
+  await mkdir(path);
+  const write = (name: string, label: number, className: string) => {
+    const labels = ndarray(BigInt64Array.of(BigInt(label)), [1], "int64");
+    return writeSafetensors(
+      join(path, `${name}.safetensors`),
+      { features: rows(ndarray(latents.data, [7, 24]), label, label + 1), labels },
+      { metadata: formatRowMetadata({ classes: { [label]: className } }) },
+    );
+  };
+  await write("a", 1, "pears");
+  await write("b", 0, "apples");
+  expect(await openRowFile(path)).toMatchObject({
+    labels: Int32Array.of(1, 0),
+    classes: { 0: "apples", 1: "pears" },
+  });
+  await write("c", 1, "nuts");
+  await expect(openRowFile(path)).rejects.toThrow(
+    /c\.safetensors: expected class 1 to be pears .*, got nuts\. encode/,
+  );
 });
 
 test("vectors and tokens come from npy and safetensors, and are averaged", async () => {

@@ -1,3 +1,4 @@
+import type { OpenedTokenizer } from "@aligntok/aligntok";
 import { check, type Images } from "@aligntok/core";
 import { Command, Option } from "commander";
 import { cropImages } from "../image-padding.ts";
@@ -29,6 +30,7 @@ export function decodeCommand(): Command {
     .addHelpText(
       "after",
       `
+Latents of encode are refused by a tokenizer of another model or stride than the one that made them.
 Files without names give 000000.png, 000001.png, ...
 
 Examples:
@@ -48,6 +50,7 @@ async function decode(options: DecodeOptions, session: Session): Promise<void> {
   const sizes = new Set<string>();
   let done = 0;
   try {
+    for (const file of files) checkTokenizer(file, tokenizer);
     for (const file of files) {
       let row = 0;
       for await (const batch of file.batches(options.batch)) {
@@ -79,6 +82,18 @@ function checkLatents({ path, shape }: RowFile): void {
     shape.length === 4,
     () =>
       `${path}: expected latents [N,d,h,w], got rows of shape [${shape.slice(1)}]. make them with aligntok encode`,
+  );
+}
+
+/** Latents of another tokenizer may have as many channels. */
+function checkTokenizer(
+  { path, tokenizer: made }: RowFile,
+  { model, stride }: OpenedTokenizer,
+): void {
+  check(
+    !made || (made.model === model && made.stride === stride),
+    () =>
+      `${path}: expected latents of ${model} at stride ${stride}, got those of ${made?.model} at stride ${made?.stride}. give --tokenizer the one that encoded them`,
   );
 }
 

@@ -14,6 +14,7 @@ import { Command } from "commander";
 import { padImages } from "../image-padding.ts";
 import { createLatentFolder } from "../latent-folder.ts";
 import { identityOf, type RowStream, writeResumableArray } from "../resumable-array.ts";
+import type { TokenizerMark } from "../row-metadata.ts";
 import { defineAction, type Session } from "../session.ts";
 import {
   addImagesOptions,
@@ -54,7 +55,7 @@ export function encodeCommand(): Command {
       "after",
       `
 The file holds latents [N, d, h, w] float32, not normalised, and labels [N] int64 where the images have classes, as
-LightningDiT's shards do; the names of the images are in its metadata.
+LightningDiT's shards do; the metadata has the names of images and classes, and the tokenizer's model and stride.
 A run that ends early leaves F.part and F.part.json beside the output; the same command goes on from there.
 Images of --size own get a file each under their names, padded at the right and below to a multiple of the tokenizer's
 stride by repeating the last column and row; image_size in the metadata is their height and width before that.
@@ -97,6 +98,7 @@ interface Encoding {
   readonly images: TokenizerImages;
   /** Latents of a batch or its mirror images, channels first. */
   encodeBatch(batch: TokenizerBatch, kind: LatentKind): Promise<NdArray<"float32">>;
+  readonly tokenizer: TokenizerMark;
   /** All that decides the latents besides the images themselves. */
   readonly recipe: readonly unknown[];
 }
@@ -131,6 +133,7 @@ async function prepare(
 
   return {
     images,
+    tokenizer: { model, stride },
     recipe: [
       ...[weights, tokenizerModel, tile, flip, sample && ["sample", seed], engine],
       ...images.recipe,
@@ -151,13 +154,13 @@ async function prepare(
 
 /** Images of one size into one file. */
 async function encodeAll(
-  { images, encodeBatch, recipe }: Encoding,
+  { images, encodeBatch, tokenizer, recipe }: Encoding,
   { out, flip, restart, crop, images: paths }: EncodeOptions,
   session: Session,
 ): Promise<void> {
   const { expandPaths } = await import("@aligntok/data-laion");
   const { dataset, size } = images;
-  const { keys, labels, length } = dataset;
+  const { keys, labels, classes, length } = dataset;
   const sources = (await expandPaths(paths)).map((path) => resolve(path));
 
   function readFrom(start: number): ImageStream {
@@ -184,8 +187,8 @@ async function encodeAll(
   }
 
   const { shape, skipped } = await writeResumableArray(out, streamFrom, {
-    ...{ dataset, session, task: "encoding", name: "latents" },
-    identity: identityOf([keys, sources, recipe]),
+    ...{ dataset, session, task: "encoding", name: "latents", tokenizer },
+    identity: identityOf([keys, classes, sources, recipe]),
     ...(flip && { twin: "latents_flip" }),
     ...(labels && { labels: BigInt64Array.from(labels, BigInt) }),
     ...(restart && { restart }),
@@ -205,15 +208,17 @@ async function encodeAll(
 
 /** Images of their own sizes into a file each. */
 async function encodeEach(
-  { images, encodeBatch, recipe }: Encoding,
+  { images, encodeBatch, tokenizer, recipe }: Encoding,
   { out, flip, sample, restart }: EncodeOptions,
   session: Session,
 ): Promise<void> {
   const { signal, onProgress, answer } = session;
   const { dataset, size } = images;
   const { length } = dataset;
-  // what is drawn depends on the place of an image
-  const folder = createLatentFolder(out, dataset, (index) => [recipe, sample && index]);
+  const folder = createLatentFolder(out, {
+    ...{ dataset, tokenizer },
+    recipe: (index) => [recipe, sample && index], // what is drawn depends on the place of an image
+  });
   const kept: number[] = [];
   for (let index = 0; index < length && !restart; index++) {
     signal.throwIfAborted();

@@ -1,6 +1,7 @@
 import { check } from "@aligntok/core";
 import { Command, Option } from "commander";
-import { type PooledRows, readPooledRows } from "../eval/pooled-rows.ts";
+import { matchClasses, requireClasses } from "../eval/class-names.ts";
+import { readPooledRows } from "../eval/pooled-rows.ts";
 import {
   formatPercent,
   holdOut,
@@ -79,6 +80,8 @@ export function evalProbeCommand(): Command {
 sgd: batch normalisation without affine part, a linear layer, momentum 0.9, cosine schedule, no weight decay. Of several
 rates the best on the judged images is reported, as papers do, which flatters it a little.
 
+Classes of --test are those of equal names, where both files have names of classes, and otherwise of equal indices.
+
 Examples:
   aligntok eval probe --latents latents.safetensors
   aligntok eval probe --latents train.safetensors --test val.safetensors --solver sgd
@@ -88,21 +91,15 @@ Examples:
 }
 
 async function evalProbe(options: ProbeCommandOptions, session: Session): Promise<void> {
-  const { latents, features, test: testPath, holdout, seed } = { ...options, ...session };
+  const { latents, features, holdout } = options;
+  const { seed } = session;
   const path = latents ?? features;
   check(
     path !== undefined && (latents === undefined || features === undefined),
     "eval probe: expected either --latents or --features. give one of them",
   );
   check(holdout < 1, () => `--holdout: expected a share below 1, got ${holdout}`);
-  const rows = labelled(await readPooledRows(path, session, options.labels));
-  const { train, test } =
-    testPath === undefined
-      ? holdOut(rows, { share: holdout, seed })
-      : {
-          train: rows,
-          test: labelled(await readPooledRows(testPath, session, options.testLabels)),
-        };
+  const { train, test } = await readSets(path, options, session);
   const { solver, l2, rates, epochs, batch } = options;
   const settings = solver === "lbfgs" ? { solver, l2 } : { solver, rates, epochs, batch };
   const result = await runProbe(train, test, { settings, session });
@@ -127,11 +124,17 @@ async function evalProbe(options: ProbeCommandOptions, session: Session): Promis
   );
 }
 
-function labelled({ path, features, labels }: PooledRows): LabelledRows {
-  check(
-    labels,
-    () =>
-      `${path}: expected the class of each image, got none. give --labels, or encode a folder whose sub-folders are classes`,
-  );
-  return { features, labels };
+async function readSets(
+  path: string,
+  { labels, test: testPath, testLabels, holdout: share }: ProbeCommandOptions,
+  session: Session,
+): Promise<{ readonly train: LabelledRows; readonly test: LabelledRows }> {
+  const train = requireClasses(await readPooledRows(path, session, labels), "--labels");
+  if (testPath === undefined) return holdOut(train, { share, seed: session.seed });
+  const test = requireClasses(await readPooledRows(testPath, session, testLabels), "--test-labels");
+  if (!test.classes !== !train.classes) {
+    const { path: nameless } = test.classes ? train : test;
+    session.log.warn(`${nameless}: no names of classes, so their indices are taken to be the same`);
+  }
+  return { train, test: { ...test, labels: matchClasses(test, train) } };
 }

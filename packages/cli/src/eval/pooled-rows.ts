@@ -2,6 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { AlignTokError, check, type NdArray } from "@aligntok/core";
 import { openRowFile } from "../row-file.ts";
+import type { ClassNames } from "../row-metadata.ts";
 import type { Session } from "../session.ts";
 
 export interface PooledRows {
@@ -10,6 +11,8 @@ export interface PooledRows {
   readonly features: NdArray<"float32">;
   readonly keys?: readonly string[];
   readonly labels?: Int32Array;
+  /** Names of the labels, where they have names. */
+  readonly classes?: ClassNames;
 }
 
 /** Rows read at a time: some megabytes of usual latents. */
@@ -31,12 +34,13 @@ export async function readPooledRows(
     signal,
     onProgress: (progress) => onProgress({ ...progress, total }),
   });
-  const classes = labels === undefined ? file.labels : await readLabels(labels, total);
+  const known = labels === undefined ? file : await readLabels(labels, total);
   return {
     path,
     features,
     ...(file.keys && { keys: file.keys }),
-    ...(classes && { labels: classes }),
+    ...(known.labels && { labels: known.labels }),
+    ...(known.classes && { classes: known.classes }),
   };
 }
 
@@ -44,7 +48,10 @@ export async function readPooledRows(
  * A text file with the class of each image on a line: all whole numbers, which are indices then, or names, which are
  * counted in alphabetical order.
  */
-async function readLabels(path: string, count: number): Promise<Int32Array> {
+async function readLabels(
+  path: string,
+  count: number,
+): Promise<Pick<PooledRows, "labels" | "classes">> {
   const lines = (await readFile(path, "utf8")).replace(/\r?\n$/, "").split(/\r?\n/);
   check(
     lines.length === count,
@@ -58,7 +65,8 @@ async function readLabels(path: string, count: number): Promise<Int32Array> {
       `${path}: expected a class on line ${empty + 1}, got none`,
     );
   }
-  if (words.every((word) => /^\d+$/.test(word))) return Int32Array.from(words, Number);
-  const names = new Map([...new Set(words)].sort().map((name, i) => [name, i]));
-  return Int32Array.from(words, (word) => names.get(word)!);
+  if (words.every((word) => /^\d+$/.test(word))) return { labels: Int32Array.from(words, Number) };
+  const classes = [...new Set(words)].sort();
+  const indices = new Map(classes.map((name, i) => [name, i]));
+  return { labels: Int32Array.from(words, (word) => indices.get(word)!), classes };
 }
