@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { listWeights, pullWeights, resolveWeights } from "../src/index.ts";
+import { listWeights, locateWeights, pullWeights, resolveWeights } from "../src/index.ts";
 
 type Handler = (request: IncomingMessage, response: ServerResponse, count: number) => void;
 
@@ -396,4 +396,22 @@ test("every entry has its own name, a licence and a source; hashes are hexadecim
     code: "not-found",
     message: expect.stringContaining("dinov2-small"),
   });
+});
+
+test("weights that are nowhere are a path to check, or a name to pull", async () => {
+  await mkdir(join(folder, "encs"));
+  const nextStep = async (text: string) => {
+    const error: Error = await locateWeights(text).then(
+      () => expect.unreachable(),
+      (reason) => reason,
+    );
+    return error.message.replace(/^.*, got /, "");
+  };
+  const paths = ["./encs/nothere", "encs/a/nothere", `${folder}/encs/nothere`];
+  for (const path of paths) expect(await nextStep(path)).toBe(`${path}. check the path`);
+  // like a repository's name, but the folder is there
+  expect(await nextStep("node_modules/nothere")).toBe("node_modules/nothere. check the path");
+  for (const name of ["nothere", "owner/nothere"]) {
+    expect(await nextStep(name)).toBe(`${name}. run aligntok weights pull ${name} if it is a name`);
+  }
 });

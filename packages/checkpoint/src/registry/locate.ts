@@ -1,4 +1,5 @@
 import { stat } from "node:fs/promises";
+import { dirname } from "node:path";
 import { AlignTokError } from "@aligntok/core";
 import { resolveWeights } from "./resolve.ts";
 
@@ -14,10 +15,19 @@ export async function locateWeights(
   if (isFolder !== undefined) return { path: pathOrName, isFolder };
   const path = await resolveWeights(pathOrName);
   if (path !== undefined) return { path, isFolder: (await isFolderAt(path)) === true };
+  const next = (await looksLikePath(pathOrName))
+    ? "check the path"
+    : `run aligntok weights pull ${pathOrName} if it is a name`;
   throw new AlignTokError(
     "not-found",
-    `weights: expected a folder or a file of weights, or a name that is in the cache, got ${pathOrName}. run aligntok weights pull ${pathOrName} if it is a name`,
+    `weights: expected a folder or a file of weights, or a name that is in the cache, got ${pathOrName}. ${next}`,
   );
+}
+
+/** Names are words, or `OWNER/NAME`; those of files inside a repository are told apart by none of this. */
+async function looksLikePath(text: string): Promise<boolean> {
+  if (/^[./~\\]|^[A-Za-z]:/.test(text) || text.split("/").length > 2) return true;
+  return text.includes("/") && (await isFolderAt(dirname(text))) === true;
 }
 
 function isFolderAt(path: string): Promise<boolean | undefined> {
