@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createTokenizer, initTokenizer, saveTokenizer } from "@aligntok/aligntok";
@@ -88,6 +88,38 @@ test("reconstruct writes what the tokenizer makes of each image, and its scores"
   expect(report).toMatchObject({ images: 3, size });
   expect(report.psnr).toBeCloseTo(computePsnr(photos, wanted).mean, 2);
   expect(report.ssim).toBeCloseTo(computeSsim(photos, wanted).mean, 3);
+});
+
+test("images too small for SSIM are left out of it and counted", async () => {
+  const photos = join(folder, "sizes");
+  await mkdir(photos);
+  for (const [name, height, width] of [
+    ["small", 8, 20],
+    ["large", 16, 20],
+  ] as const) {
+    const pixels = Uint8Array.from({ length: height * width * 3 }, () => random.integer(256));
+    const image = ndarray(pixels, [height, width, 3], "uint8");
+    await writeFile(join(photos, `${name}.png`), await encodePng(image));
+  }
+  const reconstruct = (images: string, ...args: string[]) =>
+    aligntok([
+      ...["reconstruct", "--tokenizer", join(folder, "tokenizer"), "--images", images],
+      ...["--out", join(folder, "own"), "--size", "own", "--metrics", ...args],
+    ]);
+  const { status, stdout, stderr } = await reconstruct(photos, "--json");
+  expect({ status, stderr }).toMatchObject({ status: 0 });
+  const [original, back] = await Promise.all(
+    [photos, join(folder, "own")].map((path) => readImage(join(path, "large.png"))),
+  );
+  const asBatch = ({ data }: { data: Uint8Array }) => ndarray(data, [1, 16, 20, 3], "uint8");
+  const report = JSON.parse(stdout);
+  expect(report).toMatchObject({ images: 2, withoutSsim: 1 });
+  expect(report.ssim).toBeCloseTo(computeSsim(asBatch(original!), asBatch(back!)).mean, 5);
+
+  const alone = await reconstruct(join(photos, "small.png"));
+  expect(alone.stdout).toMatch(
+    /^PSNR [\d.]+ dB, no SSIM of 1 images with a side of less than 11 px$/m,
+  );
 });
 
 test("sample draws the classes in turn, with guidance, from the seed", async () => {

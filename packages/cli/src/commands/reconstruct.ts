@@ -33,7 +33,7 @@ export function reconstructCommand(): Command {
       "after",
       `
 Images of --size own come back in their own size: their last row and column are repeated up to a multiple of the
-tokenizer's stride, and cut off again.
+tokenizer's stride, and cut off again. Those with a side of less than ${ssimSide} px have no SSIM and are counted.
 
 Examples:
   aligntok reconstruct --tokenizer runs/quickstart/tokenizer --images photos --out reconstructed
@@ -43,13 +43,16 @@ Examples:
   return defineAction(command, reconstruct);
 }
 
+/** Pixels of the window of SSIM, into which an image must fit. */
+const ssimSide = 11;
+
 async function reconstruct(options: ReconstructOptions, session: Session): Promise<void> {
   const { signal, onProgress, answer } = session;
   const { computePsnr, computeSsim } = await import("@aligntok/eval-fid");
   const tokenizer = await openTokenizerOption(options, session);
   const folder = createPngFolder(options.out);
   const scores = { psnr: [] as number[], ssim: [] as number[] };
-  let done = 0;
+  let [done, small] = [0, 0];
   try {
     const { dataset, size, read } = await openTokenizerImages(options, tokenizer.imageSize);
     const { batches, skipped } = read([], { signal });
@@ -60,20 +63,29 @@ async function reconstruct(options: ReconstructOptions, session: Session): Promi
       const decoded = cropImages(await tokenizer.decode(latents), height, width);
       if (options.metrics) {
         scores.psnr.push(...computePsnr(images, decoded).values);
-        scores.ssim.push(...computeSsim(images, decoded).values);
+        if (Math.min(height, width) < ssimSide) small += keys.length;
+        else scores.ssim.push(...computeSsim(images, decoded).values);
       }
       await folder.write(decoded, keys);
       done += keys.length;
       onProgress({ task: "reconstructing", done: indices.at(-1)! + 1, total: dataset.length });
     }
-    const metrics = options.metrics && { psnr: mean(scores.psnr), ssim: mean(scores.ssim) };
+    const { psnr, ssim } = scores;
+    const metrics = {
+      ...(psnr.length > 0 && { psnr: mean(psnr) }),
+      ...(ssim.length > 0 && { ssim: mean(ssim) }),
+      ...(small > 0 && { withoutSsim: small }),
+    };
+    const figures = [
+      ...(metrics.psnr === undefined ? [] : [`PSNR ${formatFigure(metrics.psnr)} dB`]),
+      ...(metrics.ssim === undefined ? [] : [`SSIM ${formatFigure(metrics.ssim)}`]),
+      ...(small ? [`no SSIM of ${small} images with a side of less than ${ssimSide} px`] : []),
+    ];
     const left = dataset.length - done;
     answer(
       [
         `${options.out}: ${done} images of ${describeSize(size)}`,
-        ...(metrics
-          ? [`PSNR ${formatFigure(metrics.psnr)} dB, SSIM ${formatFigure(metrics.ssim)}`]
-          : []),
+        ...(figures.length > 0 ? [figures.join(", ")] : []),
         ...(left ? [`${left} images left out: ${JSON.stringify(skipped())}`] : []),
       ],
       { out: options.out, images: done, size, skipped: skipped(), ...metrics },
