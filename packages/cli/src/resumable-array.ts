@@ -103,8 +103,10 @@ export async function writeResumableArray(
   stream: (start: number) => RowStream,
   options: ResumableArrayOptions & { readonly session: Session },
 ): Promise<WrittenArray> {
-  const { identity, dataset, task, name, twin, labels, tokenizer, restart, session } = options;
+  const { dataset, task, name, twin, labels, tokenizer, restart, session } = options;
   const { keys, length, classes } = dataset;
+  // the header, which a part file has already, holds the names of classes
+  const identity = identityOf([options.identity, classes]);
   const total = twin === undefined ? length : 2 * length;
   if (restart) await discardPart(path);
   const part = await readPart(path, identity);

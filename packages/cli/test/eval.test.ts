@@ -17,7 +17,6 @@ import { readImage } from "@aligntok/image";
 import { readSamplePhotographs } from "@aligntok/samples";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { holdOut } from "../src/eval/probe.ts";
-import { formatRowMetadata } from "../src/row-metadata.ts";
 import { aligntok } from "./command-line.ts";
 
 const size = 32;
@@ -104,61 +103,6 @@ test("eval probe is the library's probe on the same split; labels may come from 
   expect(again.status).toBe(0);
   expect(again.stdout).toContain("27 images to fit, 9 to judge by, 3 classes, 4 channels");
   expect(again.stdout).toMatch(/^rate +fitted top-1 +top-1\n0\.1 +[\d.]+ % +[\d.]+ %\n1 +/m);
-});
-
-test("eval probe takes classes of --test by their names, and refuses those that it was not fitted to", async () => {
-  const kinds = { apples: [9, 0], nuts: [0, 9], pears: [-9, -9] } as const;
-  const random = createRandom(4, "kinds");
-  const write = async (
-    name: string,
-    labels: readonly number[],
-    content: { readonly classes: readonly string[]; readonly named?: boolean },
-  ) => {
-    const { classes, named = true } = content;
-    const centres = labels.map((label) => kinds[classes[label] as keyof typeof kinds] ?? [0, 0]);
-    const features = Float32Array.from(centres.flat(), (x) => x + random.normal());
-    const out = join(folder, `${name}.safetensors`);
-    await writeSafetensors(
-      out,
-      {
-        features: ndarray(features, [labels.length, 2]),
-        labels: ndarray(Int32Array.from(labels), [labels.length], "int32"),
-      },
-      { metadata: named ? formatRowMetadata({ classes }) : {} },
-    );
-    return out;
-  };
-  const all = [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2];
-  const train = await write("train", all, { classes: ["apples", "nuts", "pears"] });
-  const probe = (test: string, ...args: string[]) =>
-    aligntok(["eval", "probe", "--features", train, "--test", test, "--json", ...args]);
-
-  // of the held-out images none is an apple, so their folders count from another one
-  const some = await write("some", [0, 1, 1], { classes: ["nuts", "pears"] });
-  const { status, stdout, stderr } = await probe(some);
-  expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
-  expect(JSON.parse(stdout).best).toMatchObject({ trainTop1: 1, top1: 1 });
-
-  const nameless = await write("nameless", [0, 1, 1], {
-    ...{ classes: ["nuts", "pears"], named: false },
-  });
-  const byIndex = await probe(nameless);
-  expect(byIndex.stderr).toMatch(/nameless\.safetensors: no names of classes, so their indices/);
-  expect(JSON.parse(byIndex.stdout).best).toMatchObject({ top1: 0 });
-  const lines = join(folder, "kinds.txt");
-  await writeFile(lines, "nuts\npears\npears\n");
-  const byLines = await probe(nameless, "--test-labels", lines);
-  expect(JSON.parse(byLines.stdout).best).toMatchObject({ top1: 1 });
-
-  const others = await write("others", [0, 1], { classes: ["pears", "plums"] });
-  const refused = await probe(others);
-  expect(refused.status).toBe(2);
-  expect(refused.stderr).toMatch(
-    /others\.safetensors: expected classes .*\(apples, nuts, pears\), got plums\. leave their images out/,
-  );
-  const unlabelled = await probe(await write("unlabelled", [0, -1], { classes: ["pears"] }));
-  expect(unlabelled.status).toBe(2);
-  expect(unlabelled.stderr).toMatch(/expected a class of image 1, got -1\. give --test-labels/);
 });
 
 test("eval cknna is the library's, and refuses files of other images", async () => {

@@ -35,9 +35,10 @@ async function* rowsFrom(start: number, without: readonly number[], end: number)
   }
 }
 
-const write = (name: string, stream: (start: number) => RowStream) =>
+const write = (name: string, stream: (start: number) => RowStream, classes?: readonly string[]) =>
   writeResumableArray(join(folder, name), stream, {
-    ...{ identity: "run", dataset, task: "test", name: "first", twin: "second" },
+    ...{ identity: "run", dataset: { ...dataset, ...(classes && { classes }) } },
+    ...{ task: "test", name: "first", twin: "second" },
     session: { log, onProgress() {} } as never,
   });
 
@@ -50,6 +51,15 @@ test("a twin array follows the first, and an interruption in it is gone on with"
   expect(JSON.parse(metadata.keys!)).toEqual(["a", "c"]);
   expect(tensors.first!.data).toEqual(Float32Array.of(0, 0, 2, 20));
   expect(tensors.second!.data).toEqual(Float32Array.of(3, 30, 5, 50));
+});
+
+test("a part of other classes is not gone on with", async () => {
+  await expect(write("classes.safetensors", streamOf([], 5), ["x"])).rejects.toThrow("interrupted");
+  await expect(write("classes.safetensors", streamOf([]), ["other"])).rejects.toThrow("--restart");
+  await write("classes.safetensors", streamOf([]), ["x"]);
+  const { tensors, metadata } = await readSafetensors(join(folder, "classes.safetensors"));
+  expect(metadata.classes).toBe('{"0":"x"}');
+  expect(tensors.second!.data).toEqual(Float32Array.of(3, 30, 4, 40, 5, 50));
 });
 
 test("images that one pass reads and the other does not are an error", async () => {

@@ -160,7 +160,7 @@ async function encodeAll(
 ): Promise<void> {
   const { expandPaths } = await import("@aligntok/data-laion");
   const { dataset, size } = images;
-  const { keys, labels, classes, length } = dataset;
+  const { keys, labels, length } = dataset;
   const sources = (await expandPaths(paths)).map((path) => resolve(path));
 
   function readFrom(start: number): ImageStream {
@@ -188,7 +188,7 @@ async function encodeAll(
 
   const { shape, skipped } = await writeResumableArray(out, streamFrom, {
     ...{ dataset, session, task: "encoding", name: "latents", tokenizer },
-    identity: identityOf([keys, classes, sources, recipe]),
+    identity: identityOf([keys, sources, recipe]),
     ...(flip && { twin: "latents_flip" }),
     ...(labels && { labels: BigInt64Array.from(labels, BigInt) }),
     ...(restart && { restart }),

@@ -1,6 +1,6 @@
 import { check } from "@aligntok/core";
 import { Command, Option } from "commander";
-import { matchClasses, requireClasses } from "../eval/class-names.ts";
+import { matchLabels, requireClasses } from "../eval/class-names.ts";
 import { readPooledRows } from "../eval/pooled-rows.ts";
 import {
   formatPercent,
@@ -136,5 +136,5 @@ async function readSets(
     const { path: nameless } = test.classes ? train : test;
     session.log.warn(`${nameless}: no names of classes, so their indices are taken to be the same`);
   }
-  return { train, test: { ...test, labels: matchClasses(test, train) } };
+  return { train, test: { ...test, labels: matchLabels(test, train) } };
 }

@@ -32,7 +32,7 @@ export function requireClasses(
  *
  * @throws AlignTokError `bad-input` for names that no row of `train` has
  */
-export function matchClasses(test: ClassedRows, train: ClassedRows): Int32Array {
+export function matchLabels(test: ClassedRows, train: ClassedRows): Int32Array {
   if (!test.classes || !train.classes) return test.labels;
   const [names, known] = [test.classes, train.classes];
   const used = new Set(train.labels);
