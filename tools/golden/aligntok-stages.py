@@ -469,7 +469,6 @@ save(
 judge = Discriminator(4)
 judge.load_state_dict(discriminator.state_dict())
 training = judge(images)
-resized = torch.rand(1, 3, 16, 24)
 save(
     "forward",
     {
@@ -479,8 +478,6 @@ save(
         "judge.training": training,
         "judge.inference": judge.eval()(images),
         **{f"judge.{k}": v for k, v in weights_of(judge).items() if "running" in k},
-        "resize.from": resized,
-        "resize.to": F.interpolate(resized, size=(14, 21), mode="bilinear", align_corners=False),
     },
 )
 

@@ -15,7 +15,7 @@ import {
 import type { TensorParameters } from "@aligntok/nn";
 import { add, mul, scalar, slice, type Tensor } from "@tensorflow/tfjs-core";
 import { featureDistance, type Perceptual } from "./losses.ts";
-import { resizeBilinear } from "./resize.ts";
+import { type Interpolation, resize } from "./resize.ts";
 
 /** The parameters under a prefix, without it: `encoder.norm.weight` becomes `norm.weight`. */
 export function withoutPrefix<T>(
@@ -58,14 +58,16 @@ function nearest(side: number, stride: number): number {
 export interface ApplyEncoderOptions {
   /** Pixels of the image per patch, along each side. */
   readonly stride: number;
+  /** How images are resized where patch and stride differ. @default "bilinear" */
+  readonly interpolation?: Interpolation;
   /** Computes the values inside each block again for its gradient, in place of keeping them. @default false */
   readonly recompute?: boolean;
 }
 
 /**
  * Patch tokens `(N, T, D)` after the final normalisation, of images `(N, 3, H, W)` in [-1, 1].
- * Where patch and stride differ (14 and 16), images are first resized bilinearly by their ratio, as
- * VA-VAE does for its DINOv2.
+ * Where patch and stride differ (14 and 16), images are first resized by their ratio: bilinearly as VA-VAE does for its
+ * DINOv2, or bicubically as REPA and RAE do.
  *
  * @param params the encoder's weights under `encoder.`, with position embeddings for this grid
  */
@@ -73,29 +75,34 @@ export function applyEncoder(
   config: ViTConfig,
   params: TensorParameters,
   images: Tensor,
-  { stride, recompute = false }: ApplyEncoderOptions,
+  { stride, interpolation = "bilinear", recompute = false }: ApplyEncoderOptions,
 ): Tensor {
   const [n, , height, width] = images.shape as [number, number, number, number];
   const tokens = applyViT(
     config,
     withoutPrefix(params, "encoder."),
-    normalize(config, toUnitRange(toPatches(config, images, stride))),
+    normalize(config, toUnitRange(toPatches(config, images, { stride, interpolation }))),
     { recompute },
   ); // (N, 1+R+T, D)
   const count = (height / stride) * (width / stride);
   return slice(tokens, [0, tokens.shape[1]! - count, 0], [n, count, config.width]);
 }
 
-function toPatches({ patchSize }: ViTConfig, images: Tensor, stride: number): Tensor {
+function toPatches(
+  { patchSize }: ViTConfig,
+  images: Tensor,
+  { stride, interpolation = "bilinear" }: ApplyEncoderOptions,
+): Tensor {
   const [, , height, width] = images.shape as [number, number, number, number];
   check(
     height % stride === 0 && width % stride === 0,
     () =>
       `image size: expected multiples of ${stride}, got ${height}x${width}. resize or crop first`,
   );
-  return resizeBilinear(images, {
+  return resize(images, {
     height: (height / stride) * patchSize,
     width: (width / stride) * patchSize,
+    interpolation,
   });
 }
 
@@ -122,7 +129,7 @@ export function createFeaturePerceptual(
   const { imageSize } = options;
   const grid = imageSize === undefined ? patchGrid(config) : tokenGrid(imageSize, stride);
   const featuresOf = (params: TensorParameters, images: Tensor) => {
-    const x = normalize(config, toUnitRange(toPatches(config, images, stride)));
+    const x = normalize(config, toUnitRange(toPatches(config, images, { stride })));
     return applyViTLayers(config, params, x, layers);
   };
   return {

@@ -71,6 +71,7 @@ export type {
   ReconstructionTrainingOptions,
   StageBatch,
 } from "./reconstruction-training.ts";
+export type { Interpolation } from "./resize.ts";
 export {
   createStageStep,
   type SemanticTarget,

@@ -121,8 +121,9 @@ function featuresOf(
   params: TensorParameters,
   images: Tensor,
 ): Tensor {
-  const stride = decoderStride(tokenizer.decoder);
-  return applyEncoder(tokenizer.encoder, params, images, { stride, recompute });
+  const { encoder, decoder, interpolation = "bilinear" } = tokenizer;
+  const stride = decoderStride(decoder);
+  return applyEncoder(encoder, params, images, { stride, interpolation, recompute });
 }
 
 /** `(N, T, d)` to `(N, d, h, w)`. */

@@ -68,10 +68,16 @@ export async function readTokenizerConfig(folder: string): Promise<TokenizerConf
   return parseTokenizerConfig(await readFolderConfig(folder));
 }
 
-function formatTokenizerConfig({ encoder, decoder, adapter }: TokenizerConfig): object {
+function formatTokenizerConfig({
+  encoder,
+  decoder,
+  adapter,
+  interpolation = "bilinear",
+}: TokenizerConfig): object {
   return {
     model_type: "aligntok",
     encoder: formatConfig(encoder),
+    interpolation,
     ...(adapter && { adapter }),
     decoder: {
       z_channels: decoder.latent,
@@ -93,12 +99,19 @@ function parseTokenizerConfig(record: Json): TokenizerConfig {
       `config model_type: expected aligntok, got ${JSON.stringify(record.model_type)}. open other tokenizers with openTokenizer`,
   );
   const decoder = asRecord(record.decoder, "config decoder");
+  const { interpolation = "bilinear" } = record;
+  check(
+    interpolation === "bilinear" || interpolation === "bicubic",
+    () =>
+      `config interpolation: expected bilinear or bicubic, got ${JSON.stringify(interpolation)}. correct config.json`,
+  );
   return {
     encoder: parseConfig(record.encoder),
     decoder: parseDecoder(decoder),
     ...(record.adapter !== undefined && {
       adapter: parseAdapter(asRecord(record.adapter, "config adapter")),
     }),
+    ...(interpolation !== "bilinear" && { interpolation }),
   };
 }
 

@@ -34,6 +34,7 @@ import {
 import { applyEncoder, tokenGrid, withoutPrefix, withPrefix } from "./encoder.ts";
 import { checkImages, toPlanes } from "./images.ts";
 import { createNetworkTokenizer, type DistributionTokenizer } from "./network-tokenizer.ts";
+import type { Interpolation } from "./resize.ts";
 import { createRowFunction, type RowFunctionOptions } from "./row-function.ts";
 import { adapterOf, type TokenizerConfig } from "./tokenizer-config.ts";
 
@@ -61,6 +62,8 @@ export interface InitTokenizerOptions {
   readonly imageSize: PixelSize;
   /** @default two layers as wide as the encoder */
   readonly adapter?: AdapterForm;
+  /** How images are resized for an encoder whose patch is not the decoder's stride. @default "bilinear" */
+  readonly interpolation?: Interpolation;
 }
 
 /**
@@ -74,7 +77,7 @@ export function initTokenizer(
     readonly decoder: DecoderConfig;
     readonly random: Random;
   },
-  { imageSize, adapter }: InitTokenizerOptions,
+  { imageSize, adapter, interpolation }: InitTokenizerOptions,
 ): TokenizerWeights {
   const { encoder, decoder, random } = parts;
   const stride = decoderStride(decoder);
@@ -88,7 +91,12 @@ export function initTokenizer(
     embeddingWidth: 0,
   };
   const names = Object.keys(vitShapes(body));
-  const config: TokenizerConfig = { encoder: body, decoder, ...(adapter && { adapter }) };
+  const config: TokenizerConfig = {
+    encoder: body,
+    decoder,
+    ...(adapter && { adapter }),
+    ...(interpolation && { interpolation }),
+  };
   return {
     config,
     parameters: {
@@ -143,7 +151,7 @@ export function createTokenizer(
   { config, parameters, stats }: TokenizerWeights,
   options: TokenizerOptions = {},
 ): AlignedTokenizer {
-  const { encoder, decoder } = config;
+  const { encoder, decoder, interpolation = "bilinear" } = config;
   const adapter = adapterOf(config);
   const { variational = false } = adapter;
   const stride = decoderStride(decoder);
@@ -167,7 +175,7 @@ export function createTokenizer(
   }
 
   const toFeatures = (params: TensorParameters, x: Tensor) =>
-    applyEncoder(encoder, params, x, { stride });
+    applyEncoder(encoder, params, x, { stride, interpolation });
   const featuring = createRowFunction(toFeatures, fixedWeights, options);
   const tokenizer = createNetworkTokenizer(
     {

@@ -1,4 +1,4 @@
-/** Reads the fixtures that tools/golden/aligntok-stages.py and aligntok-vae.py wrote, and compares with them. */
+/** Reads the fixtures that tools/golden/aligntok-{resize,stages,vae}.py wrote, and compares with them. */
 import { fileURLToPath } from "node:url";
 import { loadParameters } from "@aligntok/checkpoint";
 import type { Images, NdArray, Parameters } from "@aligntok/core";

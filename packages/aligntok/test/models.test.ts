@@ -16,7 +16,7 @@ import {
   initDecoder,
   initDiscriminator,
 } from "../src/index.ts";
-import { resizeBilinear } from "../src/resize.ts";
+import { type Interpolation, resize } from "../src/resize.ts";
 import {
   decoder,
   discriminator,
@@ -132,21 +132,46 @@ describe("encoder and adapter", () => {
     expectNear(applyAdapter({ width: 8, latent: 4 }, params, features), forward.latents!);
   });
 
-  it("resize images where patch and stride differ", () => {
-    const images = tf.randomUniform([1, 3, 20, 20], -1, 1, "float32", 0);
-    const features = applyEncoder(encoder, toTensors(weights), images, { stride: 5 });
-    expect(features.shape).toEqual([1, 16, 8]);
-    const shrunk = resizeBilinear(images, { height: 16, width: 16 });
-    const direct = applyEncoder(encoder, toTensors(weights), shrunk, { stride: 4 });
-    expect(tf.max(tf.abs(tf.sub(features, direct))).dataSync()[0]).toBe(0);
+  it.each<Interpolation | undefined>(["bilinear", "bicubic", undefined])(
+    "resize images where patch and stride differ: %s",
+    (interpolation) => {
+      const images = tf.randomUniform([1, 3, 20, 20], -1, 1, "float32", 0);
+      const features = applyEncoder(encoder, toTensors(weights), images, {
+        stride: 5,
+        ...(interpolation && { interpolation }),
+      });
+      expect(features.shape).toEqual([1, 16, 8]);
+      const shrunk = resize(images, {
+        height: 16,
+        width: 16,
+        interpolation: interpolation ?? "bilinear",
+      });
+      const direct = applyEncoder(encoder, toTensors(weights), shrunk, { stride: 4 });
+      expect(tf.max(tf.abs(tf.sub(features, direct))).dataSync()[0]).toBe(0);
+    },
+  );
+
+  it("refuse images that patches do not cover", () => {
+    const images = tf.zeros([1, 3, 20, 20]);
     expect(() => applyEncoder(encoder, toTensors(weights), images, { stride: 16 })).toThrow(
       /image size: expected multiples of 16, got 20x20/,
     );
   });
 
-  it("resize like torch's bilinear interpolation", () => {
-    const resized = resizeBilinear(toTensor(forward["resize.from"]!), { height: 14, width: 21 });
-    expectNear(resized, forward["resize.to"]!, 1e-5);
+  it.each<[string, Interpolation]>([
+    ["shrunk", "bilinear"],
+    ["shrunk", "bicubic"],
+    ["enlarged", "bilinear"],
+    ["enlarged", "bicubic"],
+  ])("give torch's images and gradients: %s, %s", async (name, interpolation) => {
+    const golden = await readGolden("resize");
+    const expected = golden[`${name}.${interpolation}`]!;
+    const [, , height, width] = expected.shape as [number, number, number, number];
+    const resized = (x: tf.Tensor) => resize(x, { height, width, interpolation });
+    const image = toTensor(golden[`${name}.image`]!);
+    expectNear(resized(image), expected, 1e-5);
+    const gradient = tf.grad(resized)(image, toTensor(golden[`${name}.weight`]!));
+    expectNear(gradient, golden[`${name}.${interpolation}.gradient`]!, 1e-5);
   });
 
   it("have the paper's adapter: 1024 -> 1024 -> 32", () => {

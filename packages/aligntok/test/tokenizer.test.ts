@@ -3,11 +3,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { readSafetensors, writeSafetensors } from "@aligntok/checkpoint";
 import { createRandom, type NdArray, ndarray, rows, type Tokenizer, zeros } from "@aligntok/core";
-import { initViT } from "@aligntok/encoders";
+import { initViT, type ViTConfig } from "@aligntok/encoders";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
+  type AlignedTokenizer,
   createTokenizer,
   fitTokenizer,
+  type Interpolation,
   initTokenizer,
   loadTokenizer,
   loadTrainedStage,
@@ -93,6 +95,53 @@ describe("initTokenizer", () => {
     expect(made.parameters["encoder.pos_embed"]!.shape).toEqual([1, 37, 8]);
     expect(made.parameters["encoder.head.weight"]).toBeUndefined();
     expect(made.parameters["adapter.fc1.weight"]!.shape).toEqual([6, 8]);
+  });
+});
+
+describe("what an encoder is given", () => {
+  const begin = (more: Partial<ViTConfig> = {}, interpolation?: Interpolation) => {
+    const vit = { ...encoder, imageSize: 12, patchSize: 3, ...more }; // of a stride of 4
+    return initTokenizer(
+      {
+        encoder: { config: vit, parameters: initViT(vit, createRandom(1, "vit")) },
+        decoder,
+        random: createRandom(2, "tokenizer"),
+      },
+      { imageSize: 16, ...(interpolation && { interpolation }) },
+    );
+  };
+  const featuresOf = async (tokenizer: AlignedTokenizer) => {
+    const features = await tokenizer.features(images);
+    tokenizer.dispose();
+    return features;
+  };
+
+  it.each([
+    ["mean", begin({ mean: [0.1, 0.2, 0.3] })],
+    ["std", begin({ std: [0.4, 0.6, 0.7] })],
+    ["interpolation", begin({}, "bicubic")],
+  ])("follows %s, which its folder keeps", async (_, made) => {
+    const own = await featuresOf(createTokenizer(made));
+    const ordinary = await featuresOf(createTokenizer(begin()));
+    expect(relativeError(own.data, ordinary)).toBeGreaterThan(1e-3);
+    await saveTokenizer(folder, made);
+    const loaded = await loadTokenizer(folder);
+    expect(loaded.config).toEqual(made.config);
+    expect(await featuresOf(loaded)).toEqual(own);
+  });
+
+  it("is bilinear in folders that do not say", async () => {
+    await saveTokenizer(folder, begin());
+    const path = join(folder, "config.json");
+    const { interpolation, ...json } = JSON.parse(await readFile(path, "utf8"));
+    expect(interpolation).toBe("bilinear");
+    await writeFile(path, JSON.stringify(json));
+    const loaded = await loadTokenizer(folder);
+    expect(await featuresOf(loaded)).toEqual(await featuresOf(createTokenizer(begin())));
+    await writeFile(path, JSON.stringify({ ...json, interpolation: "nearest" }));
+    await expect(loadTokenizer(folder)).rejects.toThrow(
+      /config interpolation: expected bilinear or bicubic, got "nearest"/,
+    );
   });
 });
 

@@ -22,6 +22,7 @@ import {
   initTokenizer,
   type Perceptual,
   type Stage,
+  type StageBatch,
   stages,
   type TrainedStage,
   type TrainStageOptions,
@@ -144,6 +145,37 @@ describe("trainStage", () => {
       expect(direct).toHaveLength(3);
       for (const [i, loss] of direct.entries()) expect(cached[i]).toBeCloseTo(loss, 4);
     }
+  });
+
+  it("resizes images for the encoder as the tokenizer does", async () => {
+    const config = { ...encoder, imageSize: 12, patchSize: 3 }; // of a stride of 4
+    const made = initTokenizer(
+      {
+        encoder: { config, parameters: initViT(config, createRandom(1, "vit")) },
+        decoder,
+        random: createRandom(2, "tokenizer"),
+      },
+      { imageSize: 16, interpolation: "bicubic" },
+    );
+    const tokenizer = createTokenizer(made, { threads: 1 });
+    const features = await tokenizer.features(images);
+    tokenizer.dispose();
+    const lossOf = async (start: TrainedStage, batch: StageBatch) => {
+      let total = 0;
+      await trainStage(start, {
+        ...options("latent", { steps: 1, discriminator: false }),
+        batch: () => batch,
+        onProgress: ({ metrics }) => {
+          total = metrics?.total ?? total;
+        },
+      });
+      return total;
+    };
+    const cached = await lossOf(made, { images, features });
+    expect(await lossOf(made, { images })).toBeCloseTo(cached, 5);
+    const { interpolation: _, ...bilinear } = made.config;
+    const other = await lossOf({ ...made, config: bilinear }, { images });
+    expect(Math.abs(other - cached)).toBeGreaterThan(1e-4);
   });
 
   it("brings the reconstruction error down, stage after stage", async () => {
