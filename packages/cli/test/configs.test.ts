@@ -1,5 +1,5 @@
-import { readdir } from "node:fs/promises";
-import { join } from "node:path";
+import { readdir, readFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { readConfig } from "../src/train/read-config.ts";
 import { stagesOf, tokenizerConfigSchema } from "../src/train/tokenizer-config.ts";
@@ -33,6 +33,20 @@ describe("configurations", () => {
       /one of ablations\/before-adapter, .*small, got smal/,
     );
   });
+
+  it.each(names)(
+    "%s says where it comes from, what is ours, its cost, what to expect",
+    async (name) => {
+      const header = /^(#.*\n)+/.exec(await readFile(join(folder, name), "utf8"))?.[0] ?? "";
+      const labels = [...header.matchAll(/^# (Source|Our choice|Cost|Expect): \S/gm)].map(
+        ([, label]) => label,
+      );
+      expect(labels).toEqual(["Source", "Our choice", "Cost", "Expect"]);
+      for (const [, other] of header.matchAll(/(\S+\.yaml)/g)) {
+        expect(names, `${other} of ${name}`).toContain(join(dirname(name), other!));
+      }
+    },
+  );
 
   it("take over what they do not change", async () => {
     const { stages, encoder, batchSize } = await read("ablations/semantic-5.yaml");
