@@ -123,7 +123,7 @@ export async function runTraining(options: TrainingOptions): Promise<TrainingRes
   let pending: Pending = {};
   let skipped = 0;
   let skippedInRow = 0;
-  let due = false;
+  let due = false; // a checkpoint, which skipped steps put off
   if (latest) {
     const { pendingMetrics, skippedSteps, ...state } = (latest.state ?? {}) as SavedState;
     pending = pendingMetrics ?? {};
