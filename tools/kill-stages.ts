@@ -1,7 +1,7 @@
 /**
  * Kills a small training of all three stages at random moments and compares the end with an uninterrupted run's.
  *
- *     node --import tsx --conditions=@aligntok/source tools/kill-stages.ts [--kills 20] [--within MILLISECONDS]
+ *     node --import tsx --conditions=@aligntok/source tools/kill-stages.ts [--kills 20] [--steps 10] [--seed N]
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -13,18 +13,22 @@ import { killAndResume, readResult } from "../packages/aligntok/test/kill-and-re
 const { values } = parseArgs({
   options: {
     kills: { type: "string", default: "20" },
-    within: { type: "string", default: "800" },
+    steps: { type: "string", default: "10" }, // at most before each kill: 20 of them spread over all stages
     seed: { type: "string", default: String(Date.now()) },
   },
 });
-const [kills, within, seed] = [values.kills, values.within, values.seed].map(Number);
+const [kills, steps, seed] = [values.kills, values.steps, values.seed].map(Number) as [
+  number,
+  number,
+  number,
+];
 
 const root = await mkdtemp(join(tmpdir(), "kill-stages-"));
 try {
   const [whole, killed] = [join(root, "whole"), join(root, "killed")];
-  const random = createRandom(seed!, "kills");
-  await killAndResume(whole, { kills: 0, within: 0, random });
-  const count = await killAndResume(killed, { kills: kills!, within: within!, random });
+  const random = createRandom(seed, "kills");
+  await killAndResume(whole, { kills: 0, steps, random });
+  const count = await killAndResume(killed, { kills, steps, random });
   const [expected, actual] = [await readResult(whole), await readResult(killed)];
   const alike = expected.every((bytes, i) => bytes.equals(actual[i]!));
   console.log(
