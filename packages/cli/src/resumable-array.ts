@@ -130,9 +130,10 @@ export async function writeResumableArray(
   let shape: readonly number[] = part?.shape ?? [];
   let file: ArrayFile | undefined;
   let next = part?.next ?? 0;
+  let left = part?.skipped ?? {};
   let saved = performance.now();
   const countSkipped = () => addCounts(part?.skipped ?? {}, skipped());
-  const save = () => writePart(path, { identity, shape, kept, next, skipped: countSkipped() });
+  const save = () => writePart(path, { identity, shape, kept, next, skipped: left });
   try {
     if (part) file = await open(shape, kept.length);
     for await (const { indices, rows } of batches) {
@@ -141,22 +142,25 @@ export async function writeResumableArray(
       await file.append(rows.data);
       kept.push(...indices);
       next = indices.at(-1)! + 1;
+      left = countSkipped(); // of places below next; the stream comes upon later ones before its next batch
       session.onProgress({ task, done: next, total });
       if (performance.now() - saved < saveEvery) continue;
       await save();
       saved = performance.now();
     }
+    left = countSkipped();
     check(
       file,
       () =>
-        `${task}: expected an image that can be used, got none of ${length} (left out: ${JSON.stringify(countSkipped())})`,
+        `${task}: expected an image that can be used, got none of ${length} (left out: ${JSON.stringify(left)}). give others, or leave --on-error skip out to see what is wrong with the first`,
     );
+    next = total;
     await file.finish(firstRows(kept, total / length, length));
     await discardPart(path);
   } finally {
     if (kept.length > 0 && file && (await file.leave())) await save();
   }
-  return { shape: [(kept.length * length) / total, ...shape.slice(1)], skipped: countSkipped() };
+  return { shape: [(kept.length * length) / total, ...shape.slice(1)], skipped: left };
 }
 
 /** Places of the first array's rows. @throws AlignTokError `bad-input` where its twin has rows of other images */

@@ -1,4 +1,13 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import {
+  copyFile,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  writeFile,
+} from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { readSafetensors } from "@aligntok/checkpoint";
@@ -120,6 +129,17 @@ test("a broken image is one line that names it, and the rows before it are gone 
   expect(other).toMatchObject({ status: 2 });
   expect(other.stderr).toMatch(/of another run\. add --restart/);
   const args = [broken, "--out", join(folder, "broken.npy"), "--on-error", "skip", "--json"];
+  // the weights of another encoder of equal shapes in the same place
+  const weights = join(folder, "encoder", "model.safetensors");
+  await rename(weights, `${weights}.first`);
+  const replaced = createEncoder(config, createRandom(3, "encoder"));
+  await saveEncoder(join(folder, "replaced"), replaced);
+  await copyFile(join(folder, "replaced", "model.safetensors"), weights);
+  replaced.dispose();
+  const mixed = await run(...args);
+  expect(mixed).toMatchObject({ status: 2 });
+  expect(mixed.stderr).toMatch(/of another run\. add --restart/);
+  await rename(`${weights}.first`, weights);
   const second = await run(...args);
   expect(second.stderr).toMatch(/going on after 1 of 2 images/);
   expect(JSON.parse(second.stdout)).toMatchObject({
@@ -129,33 +149,37 @@ test("a broken image is one line that names it, and the rows before it are gone 
   expect(await left()).toEqual(["broken.npy"]);
 });
 
-test("Ctrl-C ends with 130, and the same command goes on", async () => {
+test("Ctrl-C ends with 130, and the same command goes on to the same bytes", async () => {
   const many = join(folder, "many");
   await mkdir(many);
   const bytes = await readFile(join(folder, "photos/apples/0.png"));
   for (let i = 0; i < 600; i++) await writeFile(join(many, `${i}.png`), bytes);
-  const { status, stderr } = await aligntok(
-    [
-      ...["features", "--encoder", join(folder, "encoder"), "--images", many],
-      ...[
-        "--engine",
-        "reference",
-        "--size",
-        "160",
-        "--batch",
-        "4",
-        "--out",
-        join(folder, "many.npy"),
-      ],
-    ],
-    (child, text) => {
-      if (/^features {2}\d+\/600/m.test(text) && !child.killed) child.kill("SIGINT");
-    },
-  );
+  const command = (out: string) => [
+    ...["features", "--encoder", join(folder, "encoder"), "--images", many, "--engine"],
+    ...["reference", "--size", "160", "--batch", "4", "--pool", "cls", "--out", join(folder, out)],
+  ];
+  const { status, stderr } = await aligntok(command("many.npy"), (child, text) => {
+    if (/^features {2}\d+\/600/m.test(text) && !child.killed) child.kill("SIGINT");
+  });
   expect(status).toBe(130);
   expect(stderr).toMatch(/^aligntok: .*(interrupted|aborted)/m); // between batches, or while reading one
   const left = (await readdir(folder)).filter((name) => name.includes("many.npy"));
   expect(left.sort()).toEqual(["many.npy.part", "many.npy.part.json"]);
+  const second = await aligntok(command("many.npy"));
+  expect(second.stderr).toMatch(/going on after [1-9]\d* of 600 images/);
+  expect(await aligntok(command("whole.npy"))).toMatchObject({ status: 0 });
+  expect(await readFile(join(folder, "many.npy"))).toEqual(
+    await readFile(join(folder, "whole.npy")),
+  );
+});
+
+test("a picture that cannot be written ends the run before its rows are computed", async () => {
+  const out = join(folder, "unpictured.npy");
+  const nowhere = join(folder, "nowhere", "pca.png");
+  const { status, stderr } = await run(join(folder, "photos"), "--out", out, "--pca", nowhere);
+  expect(status).toBe(2);
+  expect(stderr).toMatch(/nowhere.*expected an existing folder to write into, got none\. make it/);
+  expect((await readdir(folder)).filter((name) => name.includes("unpictured"))).toEqual([]);
 });
 
 test("layers, pooling without the normalisation, skipped images and a PCA picture", async () => {

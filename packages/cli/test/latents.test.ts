@@ -1,4 +1,4 @@
-import { copyFile, mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
@@ -120,6 +120,13 @@ test("an interrupted encode goes on where it was, and images that cannot be read
   expect(broken.stderr).toMatch(/4\.png/);
   expect(await readdir(folder)).toContain("some.safetensors.part.json");
   await writeFile(path, await encodePng(image));
+  const weights = join(folder, "tokenizer", "model.safetensors");
+  await rename(weights, `${weights}.first`);
+  await copyFile(`${weights}.first`, weights); // of another time, so perhaps of another tokenizer
+  const mixed = await encode(out);
+  expect(mixed.status).toBe(2);
+  expect(mixed.stderr).toMatch(/of another run\. add --restart/);
+  await rename(`${weights}.first`, weights);
   const whole = await encode(out);
   expect(whole).toMatchObject({ status: 0 });
   expect(whole.stderr).toContain("going on after 4 of 5 images");

@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { readSafetensors } from "@aligntok/checkpoint";
@@ -64,4 +64,67 @@ test("a part of other classes is not gone on with", async () => {
 
 test("images that one pass reads and the other does not are an error", async () => {
   await expect(write("other.safetensors", streamOf([1]))).rejects.toThrow("both passes");
+});
+
+/** Six places, of which 2, 3 and 5 cannot be read: found out one after the other, and before the next row. */
+const six = createListDataset(
+  Array.from({ length: 6 }, (_, i) => ({
+    key: `${i}`,
+    label: i % 2,
+    read: async () => new Uint8Array(),
+  })),
+);
+
+/** A stream of its images that fails at place `end`. */
+function streamOfSix(end?: number): (start: number) => RowStream {
+  return (start) => {
+    let left = 0;
+    async function* batches() {
+      for (let place = start; place <= 6; place++) {
+        if (place === end) throw new Error("interrupted");
+        if (place === 2 || place === 3 || place === 5) left++;
+        else if (place < 6) {
+          yield { indices: [place], rows: ndarray(Float32Array.of(place, -place, 0.1), [1, 3]) };
+        }
+      }
+    }
+    started.push(start);
+    return { batches: batches(), skipped: () => (left ? { "bad-format": left } : {}) };
+  };
+}
+
+const writeSix = (name: string, end?: number) =>
+  writeResumableArray(join(folder, name), streamOfSix(end), {
+    ...{ identity: "six", dataset: six, task: "test", labels: six.labels! },
+    session: { log, onProgress() {} } as never,
+  });
+
+test.each(["npy", "safetensors", "parquet"])(
+  "%s has the same bytes wherever it was interrupted, and what was left out is counted once",
+  async (ending) => {
+    const result = { shape: [3, 3], skipped: { "bad-format": 3 } };
+    expect(await writeSix(`whole.${ending}`)).toEqual(result);
+    const whole = await readFile(join(folder, `whole.${ending}`));
+    for (const end of [1, 2, 3, 4, 5, 6]) {
+      await expect(writeSix(`${end}.${ending}`, end)).rejects.toThrow("interrupted");
+      started.length = 0;
+      expect(await writeSix(`${end}.${ending}`)).toEqual(result);
+      expect(started).toEqual([[0, 1, 2, 2, 2, 5, 5][end]]);
+      expect(await readFile(join(folder, `${end}.${ending}`))).toEqual(whole);
+    }
+    const names = await readdir(folder);
+    expect(names.filter((name) => name.includes(`.${ending}.part`) && /^\d/.test(name))).toEqual(
+      [],
+    );
+  },
+);
+
+test("a file that cannot take its name is finished by the next run, without an image", async () => {
+  const path = join(folder, "taken.npy");
+  await mkdir(join(path, "by a folder"), { recursive: true });
+  await expect(writeSix("taken.npy")).rejects.toMatchObject({ code: "io" });
+  await rm(path, { recursive: true });
+  started.length = 0;
+  expect(await writeSix("taken.npy")).toEqual({ shape: [3, 3], skipped: { "bad-format": 3 } });
+  expect(started).toEqual([6]);
 });

@@ -11,6 +11,7 @@ import { onErrorOption } from "../on-error-option.ts";
 import { writePcaSheet } from "../report/pca-sheet.ts";
 import { identityOf, type RowStream, writeResumableArray } from "../resumable-array.ts";
 import { defineAction, type Session, wholeNumber } from "../session.ts";
+import { stampWeights } from "../weights-stamp.ts";
 
 /** Blocks counted from 0, or from the end; of a list, each image has one more axis. */
 type Layers = "last" | number | readonly number[];
@@ -111,11 +112,13 @@ async function computeFeatures(options: FeaturesOptions, session: Session): Prom
   const { signal, answer, log } = session;
   const { out, pool, norm, onError, pca } = options;
   checkArrayPath(out);
-  const [{ loadEncoder }, { openImages }] = await Promise.all([
+  const [{ loadEncoder }, { expandPaths, openImages }] = await Promise.all([
     import("@aligntok/encoders"),
     import("@aligntok/data-laion"),
   ]);
   const dataset = await openImages(options.images);
+  const sources = (await expandPaths(options.images)).map((path) => resolve(path));
+  const weights = await stampWeights(options.encoder);
   const encoder = await loadEncoder(options.encoder, {
     ...engineOptions(session),
     batchSize: options.batch,
@@ -137,17 +140,18 @@ async function computeFeatures(options: FeaturesOptions, session: Session): Prom
   }
 
   try {
+    // first, so that nothing is computed in vain where the picture cannot be written
+    if (pca) await writePcaSheet(pca, encoder, dataset, { signal, ...prepared });
     const { shape, skipped } = await writeResumableArray(out, rowsFrom, {
       ...{ dataset, session, task: "features" },
       identity: identityOf([
-        dataset.keys,
-        ...[resolve(options.encoder), options.model, options.size, options.layer, pool, norm],
+        ...[dataset.keys, sources],
+        ...[weights, options.model, options.size, options.layer, pool, norm],
         ...[options.precision, session.engine],
       ]),
       ...(dataset.labels && { labels: dataset.labels }),
       ...(options.restart && { restart: true }),
     });
-    if (pca) await writePcaSheet(pca, encoder, dataset, { signal, ...prepared });
     const { size = sideOf(encoder.config.transform) } = options;
     const left = dataset.length - shape[0]!;
     const result = { out, shape, dtype: "float32", layer: options.layer, pool, size };
