@@ -78,14 +78,18 @@ export async function createArrayFile(
       written += values.length;
       check(
         written <= valuesOf(content),
-        () => `${path}: expected no more than ${valuesOf(content)} values, got ${written}`,
+        () =>
+          `${path}: expected no more than ${valuesOf(content)} values, got ${written}. remove ${path}.part and run it again`,
       );
       await file.append(bytesOf(values));
     },
     async finish(kept) {
       const part = kept ? selectRows(content, kept) : content;
       const left = valuesOf(part) - written;
-      check(left === 0, () => `${path}: expected ${left} more values`);
+      check(
+        left === 0,
+        () => `${path}: expected ${left} more values. remove ${path}.part and run it again`,
+      );
       if (ending === ".parquet") {
         await file.leave();
         await writeParquetRows(path, part, `${path}.part`);

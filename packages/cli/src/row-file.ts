@@ -54,7 +54,7 @@ export async function openRowFile(path: string): Promise<RowFile> {
     if (part.shape.slice(1).join() === first.shape.slice(1).join()) continue;
     throw new AlignTokError(
       "bad-input",
-      `${part.path}: expected rows of shape [${first.shape.slice(1)}] like the first shard, got [${part.shape.slice(1)}]`,
+      `${part.path}: expected rows of shape [${first.shape.slice(1)}] like the first shard, got [${part.shape.slice(1)}]. put shards of one kind into a folder of their own`,
     );
   }
   const keys = parts.flatMap((part) => part.keys ?? []);
@@ -96,7 +96,10 @@ async function partsOf(path: string): Promise<readonly string[]> {
   const entries = await readdir(path, { recursive: true });
   const names = entries.filter((name) => name.endsWith(".safetensors")).sort();
   if (names.length > 0) return names.map((name) => join(path, name));
-  throw new AlignTokError("not-found", `${path}: expected *.safetensors shards in it, got none`);
+  throw new AlignTokError(
+    "not-found",
+    `${path}: expected *.safetensors shards in it, got none. make them with aligntok encode or aligntok features`,
+  );
 }
 
 async function openPart(path: string): Promise<RowFile> {
@@ -163,7 +166,7 @@ async function* readRows(array: NdArray<DType>, size: number): AsyncGenerator<Nd
         if (bytesRead === 0) {
           throw new AlignTokError(
             "bad-format",
-            `${source.path}: expected ${bytes.length - done} more bytes, got the end of the file`,
+            `${source.path}: expected ${bytes.length - done} more bytes, got the end of the file. make the file again; it was cut short`,
           );
         }
         done += bytesRead;

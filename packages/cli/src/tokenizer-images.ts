@@ -98,7 +98,8 @@ export async function openTokenizerImages(
   const { size = usual, maxSize, crop, onError } = choice;
   check(
     maxSize === undefined || size === "own",
-    () => `--max-size ${maxSize}: expected --size own with it, got --size ${size}`,
+    () =>
+      `--max-size ${maxSize}: expected --size own with it, got --size ${size}. add --size own, or leave --max-size out`,
   );
   const dataset = await openImages(choice.images);
   // images of their own sizes go one by one

@@ -1,3 +1,4 @@
+import { readdir, readFile } from "node:fs/promises";
 import { AlignTokError } from "@aligntok/core";
 import { expect, test } from "vitest";
 import { continuedBy, describeFailure } from "../src/failure.ts";
@@ -48,4 +49,20 @@ test("an unexpected error fails with 1, on one line", () => {
   expect(exitCode).toBe(1);
   expect(message).toContain("x is not a function");
   expect(message).toContain("--log-level debug");
+});
+
+test("every message that says what was expected and what came goes on to the next step", async () => {
+  const source = new URL("../src/", import.meta.url);
+  const names = (await readdir(source, { recursive: true })).filter((name) => name.endsWith(".ts"));
+  const without: string[] = [];
+  let count = 0;
+  for (const name of names.filter((path) => !path.startsWith("train"))) {
+    const text = await readFile(new URL(name.replaceAll("\\", "/"), source), "utf8");
+    for (const [message] of text.matchAll(/: expected [^\n]*, got [\s\S]{0,160}/g)) {
+      count++;
+      if (!/, got [\s\S]*\. [a-z]/.test(message)) without.push(`${name}${message.split("\n")[0]}`);
+    }
+  }
+  expect(without).toEqual([]);
+  expect(count).toBeGreaterThan(25);
 });

@@ -43,5 +43,8 @@ export async function runColdStart(
     child.on("close", resolve);
   });
   if (code === 0) return Number(said);
-  throw new AlignTokError("unavailable", `cold start: expected exit code 0, got ${code}`);
+  throw new AlignTokError(
+    "unavailable",
+    `cold start: expected exit code 0, got ${code}. see what it printed above`,
+  );
 }

@@ -11,7 +11,10 @@ import { timed } from "./stopwatch.ts";
 
 export async function runMeasuredProcess(name: string, engine: EngineOptions): Promise<void> {
   const found = cases.find((item) => item.name === name);
-  check(found, () => `--measure ${name}: expected the name of a case, got none`);
+  check(
+    found,
+    () => `--measure ${name}: expected the name of a case, got none. see aligntok bench --help`,
+  );
   const { parameters, compileMs = 0, features, rssMb, run } = await found.prepare(engine);
   const { ms: firstMs } = await timed(run);
   await run();

@@ -75,7 +75,7 @@ async function evalLatents(options: EvalLatentsOptions, session: Session): Promi
   check(
     mapped || !options.pca,
     () =>
-      `--pca: expected latents [N,d,h,w] of 3 channels or more, got rows of [${file.shape.slice(1)}]`,
+      `--pca: expected latents [N,d,h,w] of 3 channels or more, got rows of [${file.shape.slice(1)}]. leave --pca out`,
   );
   const pictures =
     mapped && (options.pca || options.report)

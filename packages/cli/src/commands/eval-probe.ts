@@ -98,7 +98,10 @@ async function evalProbe(options: ProbeCommandOptions, session: Session): Promis
     path !== undefined && (latents === undefined || features === undefined),
     "eval probe: expected either --latents or --features. give one of them",
   );
-  check(holdout < 1, () => `--holdout: expected a share below 1, got ${holdout}`);
+  check(
+    holdout < 1,
+    () => `--holdout: expected a share below 1, got ${holdout}. give one such as 0.2`,
+  );
   const { train, test } = await readSets(path, options, session);
   const { solver, l2, rates, epochs, batch } = options;
   const settings = solver === "lbfgs" ? { solver, l2 } : { solver, rates, epochs, batch };

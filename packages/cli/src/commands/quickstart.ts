@@ -11,9 +11,9 @@ export interface QuickstartOptions {
   readonly out: string;
   /** Nominal minutes: scales the number of steps by a fixed rule, never by the clock. */
   readonly minutes: number;
-  /** Images instead of the sample photographs: folder, glob or tar shards. */
+  /** Images instead of the sample photographs: what `openImages` takes. */
   readonly images?: string;
-  /** Encoder instead of the embedded one: a folder. */
+  /** Encoder instead of the embedded one: what `loadEncoder` takes. */
   readonly encoder?: string;
   /** Folder with `vgg.safetensors` and `heads.safetensors`: LPIPS as the perceptual term. */
   readonly lpips?: string;
@@ -60,9 +60,12 @@ export function quickstartCommand(
     )
     .option(
       "--images <path>",
-      "your images: a folder (sub-folders are classes), glob or tar shards",
+      "your images: a folder (sub-folders are classes), glob, tar shards, zip, npz, Parquet",
     )
-    .option("--encoder <folder>", "your encoder: config.json and model.safetensors")
+    .option(
+      "--encoder <path>",
+      "your encoder: a folder with config.json and weights, a file of a known model, or a name in the cache",
+    )
     .option(
       "--lpips <folder>",
       "LPIPS as the perceptual term: vgg.safetensors (torchvision) and heads.safetensors (v0.1); otherwise the encoder's features",

@@ -55,14 +55,15 @@ async function readLabels(
   const lines = (await readFile(path, "utf8")).replace(/\r?\n$/, "").split(/\r?\n/);
   check(
     lines.length === count,
-    () => `${path}: expected ${count} lines, a class for each image, got ${lines.length}`,
+    () =>
+      `${path}: expected ${count} lines, a class for each image, got ${lines.length}. give the labels of these images, in their order`,
   );
   const words = lines.map((line) => line.trim());
   const empty = words.indexOf("");
   if (empty >= 0) {
     throw new AlignTokError(
       "bad-input",
-      `${path}: expected a class on line ${empty + 1}, got none`,
+      `${path}: expected a class on line ${empty + 1}, got none. write its class there, or any name for those that have none`,
     );
   }
   if (words.every((word) => /^\d+$/.test(word))) return { labels: Int32Array.from(words, Number) };

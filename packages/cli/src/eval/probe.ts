@@ -45,7 +45,7 @@ export function holdOut(
   { share, seed }: { readonly share: number; readonly seed: number },
 ): { readonly train: LabelledRows; readonly test: LabelledRows } {
   const count = labels.length;
-  check(count >= 2, () => `probe: expected at least 2 images, got ${count}`);
+  check(count >= 2, () => `probe: expected at least 2 images, got ${count}. give a file of more`);
   const held = Math.min(count - 1, Math.max(1, Math.round(share * count)));
   const order = [...createRandom(seed, "probe-split").permutation(count)];
   const pick = (places: readonly number[]): LabelledRows => ({

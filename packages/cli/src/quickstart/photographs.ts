@@ -20,7 +20,7 @@ export interface Photographs extends MeasuredImages {
   readonly pool: LabelledImages;
 }
 
-/** The sample photographs, or the visitor's own: a folder (sub-folders are classes), glob or tar shards. */
+/** The sample photographs, or the visitor's own: what `openImages` takes; sub-folders are classes. */
 export async function readPhotographs(
   path: string | undefined,
   { seed, signal }: { readonly seed: number; readonly signal: AbortSignal },
