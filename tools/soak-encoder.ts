@@ -1,46 +1,54 @@
 /**
- * Memory while an encoder streams many images: decoding in threads, a network of random weights. Prints the resident
- * memory after every twentieth of them, and how much it grew over the last three quarters.
+ * Memory while an encoder of random weights streams many photographs of different sizes: decoding in threads beside the
+ * network. Prints the resident memory after every twentieth of them, how much it grew over the last three quarters, and
+ * the most that it came to above the weights.
  *
  *   node --import tsx --conditions=@aligntok/source tools/soak-encoder.ts --images 20000
  */
 import { parseArgs } from "node:util";
-import { createRandom, ndarray } from "@aligntok/core";
-import { createEncoder, vitModels } from "@aligntok/encoders";
+import { byteLength, createRandom, ndarray } from "@aligntok/core";
+import { createEncoder, findViTModel } from "@aligntok/encoders";
 import { encodeJpeg } from "@aligntok/image";
 
 const { values: flags } = parseArgs({
   options: {
     images: { type: "string", default: "20000" },
-    size: { type: "string", default: "64" },
-    photograph: { type: "string", default: "256" },
-    threads: { type: "string", default: "1" },
+    model: { type: "string", default: "dinov2_vits14" },
+    size: { type: "string", default: "224" },
+    threads: { type: "string" },
     worker: { type: "boolean", default: false },
   },
 });
-const [count, size, side] = [flags.images, flags.size, flags.photograph].map(Number) as [
-  number,
-  number,
-  number,
-];
+const [count, size] = [Number(flags.images), Number(flags.size)];
 const random = createRandom(0, "soak");
+
+/** Heights and widths of the photographs, upright and across, small and large. */
+const sizes = [240, 320, 448, 640].flatMap((height) =>
+  [256, 360, 500, 800].map((width) => [height, width] as const),
+);
 const photographs = await Promise.all(
-  Array.from({ length: 16 }, () => {
-    const pixels = Uint8Array.from({ length: side * side * 3 }, (_, i) => (i / 97) & 255);
+  sizes.map(([height, width]) => {
+    const pixels = Uint8Array.from({ length: height * width * 3 }, (_, i) => (i / 97) & 255);
     for (let i = 0; i < 2000; i++) pixels[random.integer(pixels.length)] = random.integer(256);
-    return encodeJpeg(ndarray(pixels, [side, side, 3], "uint8"));
+    return encodeJpeg(ndarray(pixels, [height, width, 3], "uint8"));
   }),
 );
-const config = vitModels.vit_tiny_patch16_224;
-const encoder = createEncoder(config, random, {
-  threads: Number(flags.threads),
+const encoder = createEncoder(findViTModel(flags.model), random, {
+  ...(flags.threads && { threads: Number(flags.threads) }),
   worker: flags.worker,
 });
+const weights = Object.values(encoder.parameters).reduce(
+  (sum, array) => sum + byteLength(array),
+  0,
+);
 
 function* source() {
-  for (let i = 0; i < count; i++) yield { key: `${i}`, bytes: photographs[i % 16]! };
+  for (let i = 0; i < count; i++) {
+    yield { key: `${i}`, bytes: photographs[i % photographs.length]! };
+  }
 }
 
+const mebibytes = (bytes: number) => Math.round(bytes / 2 ** 20);
 const resident: number[] = [];
 const begin = performance.now();
 let done = 0;
@@ -49,15 +57,15 @@ for await (const { keys } of encoder.featuresOf(source(), { pool: "cls", transfo
   done += keys.length;
   if (done < ((resident.length + 1) * count) / 20) continue;
   const { rss, heapUsed, external } = process.memoryUsage();
-  const mebibytes = [rss, heapUsed, external].map((bytes) => Math.round(bytes / 2 ** 20));
-  resident.push(mebibytes[0]!);
+  resident.push(rss);
   console.log(
-    `${done} images: rss ${mebibytes[0]} MiB, heap ${mebibytes[1]}, external ${mebibytes[2]}`,
+    `${done} images: rss ${mebibytes(rss)} MiB, heap ${mebibytes(heapUsed)}, external ${mebibytes(external)}`,
   );
 }
 const seconds = (performance.now() - begin) / 1000;
 const late = resident.slice(resident.length >> 2);
+const most = Math.max(...resident);
 console.log(
-  `${(count / seconds).toFixed(0)} images/s; growth after a quarter ${late.at(-1)! - late[0]!} MiB, most ${Math.max(...resident)} MiB`,
+  `${(count / seconds).toFixed(0)} images/s; growth after a quarter ${mebibytes(late.at(-1)! - late[0]!)} MiB, most ${mebibytes(most)} MiB, of which ${mebibytes(most - weights)} beside ${mebibytes(weights)} MiB of weights`,
 );
 encoder.dispose();
