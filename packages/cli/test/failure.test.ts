@@ -60,7 +60,7 @@ test("every message that says what was expected and what came goes on to the nex
     const text = await readFile(new URL(name.replaceAll("\\", "/"), source), "utf8");
     for (const [message] of text.matchAll(/: expected [^\n]*, got [\s\S]{0,160}/g)) {
       count++;
-      if (!/, got [\s\S]*\. [a-z]/.test(message)) without.push(`${name}${message.split("\n")[0]}`);
+      if (!/, got [\s\S]*\. [a-z$]/.test(message)) without.push(`${name}${message.split("\n")[0]}`);
     }
   }
   expect(without).toEqual([]);
