@@ -20,7 +20,7 @@ describe("configurations", () => {
     ["stages.refine.steps=10", /stages\.refine\.warmup: expected fewer than the 10 steps, got 20/],
     ["stages.latent.emaDecay=1", /stages\.latent\.emaDecay: .*<1/],
     ["data.heldOut=10", /data\.heldOut: expected none beside the sample photographs/],
-    ["imageMean=[0, 0, 0]", /unrecognized key: "imageMean"/],
+    ["interpolation=nearest", /interpolation: .*"bilinear"\|"bicubic"/],
   ])("refuse %s, which would do nothing or fail later", async (setting, message) => {
     await expect(readConfig("small", tokenizerConfigSchema, [setting])).rejects.toThrow(message);
   });

@@ -18,6 +18,7 @@ const decoder = z
       attention: z.array(z.int().min(0)).exactOptional(),
       groups: count.exactOptional(),
       pixelShuffle: count.exactOptional(),
+      postQuantConv: z.boolean().exactOptional(),
     }),
   ])
   .describe("a name of decoderSizes, or its fields");
@@ -124,6 +125,11 @@ const anyKind = {
   encoder: z.string().default("embedded"),
   /** What a lone file holds, see `loadEncoder`. */
   model: z.string().exactOptional(),
+  /** How its position embeddings are fitted to the grid of the images, in place of its own way. */
+  positionResampling: z.enum(["timm", "dinov2", "huggingface"]).exactOptional(),
+  /** Of its images, in place of its own: VA-VAE gives DINOv2 images in [-1, 1], which is 0.5 and 0.5. */
+  imageMean: rgb.exactOptional(),
+  imageStd: rgb.exactOptional(),
   decoder: decoder.default("f16d32"),
   /** `features`: distance in the encoder's own features, which needs no other weights. */
   perceptual: z.union([z.enum(["features", "none"]), lpips]).default("features"),
@@ -139,6 +145,8 @@ const alignedConfig = z.strictObject({
   kind: z.literal("aligntok").default("aligntok"),
   ...anyKind,
   adapter: adapter.exactOptional(),
+  /** How images are resized for an encoder whose patch is not the decoder's stride. */
+  interpolation: z.enum(["bilinear", "bicubic"]).exactOptional(),
   /** In their order; `false` leaves one out. */
   stages: z.strictObject({
     latent: alignedStage.latent.default(false),
@@ -159,9 +167,6 @@ const vaeConfig = z.strictObject({
 const vaVaeConfig = z.strictObject({
   kind: z.literal("va-vae"),
   ...anyKind,
-  /** Of the followed encoder's images, in place of its own: VA-VAE gives DINOv2 images in [-1, 1], which is 0.5 and 0.5. */
-  imageMean: rgb.exactOptional(),
-  imageStd: rgb.exactOptional(),
   stages: z.record(z.string(), followingStage),
 });
 

@@ -10,6 +10,7 @@ import {
   initTokenizer,
   loadTrainedStage,
   type Perceptual,
+  type TokenizerConfig,
   type TokenizerWeights,
   tokenizerShapes,
 } from "@aligntok/aligntok";
@@ -24,7 +25,6 @@ import { check, createRandom } from "@aligntok/core";
 import { loadEncoder, type VisionEncoder } from "@aligntok/encoders";
 import { loadLpips } from "@aligntok/lpips";
 import { sampleEncoderPath } from "@aligntok/samples";
-import { engineOptions } from "../engine-options.ts";
 import type { Session } from "../session.ts";
 import {
   type AlignedConfigFile,
@@ -55,29 +55,42 @@ export async function prepareTraining(
   images: TrainingImages,
   session: Session,
 ): Promise<TokenizerTraining> {
-  const { model, batchSize } = config;
+  const { batchSize } = config;
   check(
     batchSize <= images.train.length,
     () =>
       `batchSize: expected at most the ${images.train.length} images to train on, got ${batchSize}. lower it`,
   );
   const { seed } = session;
-  const path = config.encoder === "embedded" ? sampleEncoderPath() : config.encoder;
-  const encoder = await loadEncoder(path, { ...engineOptions(session), ...(model && { model }) });
+  const encoder = await readEncoder(config);
   const { pretrained, initial } =
     config.kind === "aligntok"
       ? await beginAligned(config, { encoder, seed })
       : await beginBaseline(config, { encoder, seed });
   const stride = decoderStride(pretrained.config.decoder);
   const perceptual = await loadPerceptual(config, encoder, stride);
-  encoder.dispose();
   return { config, seed, images, perceptual, pretrained, initial };
+}
+
+/** A pretrained encoder as a configuration wants it. */
+type Encoder = Pick<VisionEncoder, "config" | "parameters">;
+
+async function readEncoder(given: TokenizerConfigFile): Promise<Encoder> {
+  const { model, positionResampling } = given;
+  const path = given.encoder === "embedded" ? sampleEncoderPath() : given.encoder;
+  const { config, parameters, dispose } = await loadEncoder(path, {
+    ...(model && { model }),
+    ...(positionResampling && { positionResampling }),
+  });
+  dispose();
+  const { imageMean: mean = config.mean, imageStd: std = config.std } = given;
+  return { config: { ...config, mean, std }, parameters };
 }
 
 type Beginning = Pick<TokenizerTraining, "pretrained" | "initial">;
 
 interface Parts {
-  readonly encoder: VisionEncoder;
+  readonly encoder: Encoder;
   readonly seed: number;
 }
 
@@ -85,16 +98,17 @@ async function beginAligned(
   config: AlignedConfigFile,
   { encoder, seed }: Parts,
 ): Promise<Beginning> {
-  const { from, data, adapter } = config;
+  const { from, data, adapter, interpolation } = config;
   const stages = alignedStages(config);
   const pretrained = initTokenizer(
     { encoder, decoder: decoderOf(config), random: createRandom(seed, "tokenizer") },
-    { imageSize: data.size, ...(adapter && { adapter }) },
+    { imageSize: data.size, ...(adapter && { adapter }), ...(interpolation && { interpolation }) },
   );
   if (!from) return { pretrained, initial: createAlignedTrainee(pretrained, stages) };
   const { path } = await locateWeights(from);
   const previous = fitTokenizer(await loadTrainedStage(path), data.size);
   checkParts(from, tokenizerShapes(previous.config), tokenizerShapes(pretrained.config));
+  checkPreparation(from, previous.config, pretrained.config);
   return { pretrained, initial: createAlignedTrainee(previous, stages) };
 }
 
@@ -102,10 +116,7 @@ async function beginBaseline(
   config: AutoencoderConfigFile,
   { encoder, seed }: Parts,
 ): Promise<Beginning> {
-  const { config: own, parameters } = encoder;
   const { kind, from, data } = config;
-  const { imageMean: mean = own.mean, imageStd: std = own.std } =
-    config.kind === "va-vae" ? config : {};
   const decoder = decoderOf(config);
   const random = createRandom(seed, "tokenizer");
   const pretrained = initTokenizer({ encoder, decoder, random }, { imageSize: data.size });
@@ -114,7 +125,7 @@ async function beginBaseline(
   const initial = createAutoencoderTrainee(
     previous || beginAutoencoder(decoder, seed),
     autoencoderStages(config),
-    kind === "va-vae" ? { config: { ...own, mean, std }, parameters } : undefined,
+    kind === "va-vae" ? encoder : undefined,
   );
   return { pretrained, initial };
 }
@@ -134,7 +145,28 @@ function checkParts(from: string, own: Shapes, given: Shapes): void {
   }
 }
 
-function beginAutoencoder(config: DecoderConfig, seed: number): TrainedAutoencoder {
+/** @throws AlignTokError `bad-input` where the encoder's images would be prepared in another way than before */
+function checkPreparation(from: string, previous: TokenizerConfig, config: TokenizerConfig): void {
+  const keysOf = ({ encoder, interpolation = "bilinear" }: TokenizerConfig) => ({
+    imageMean: encoder.mean,
+    imageStd: encoder.std,
+    positionResampling: encoder.positionResampling,
+    interpolation,
+  });
+  const [own, given] = [keysOf(previous), keysOf(config)];
+  for (const key of Object.keys(own) as (keyof typeof own)[]) {
+    check(
+      `${own[key]}` === `${given[key]}`,
+      () => `${key}: expected ${own[key]}, as ${from} was trained with, got ${given[key]}. set it`,
+    );
+  }
+}
+
+function beginAutoencoder(
+  { postQuantConv: quantConvs = true, ...sizes }: DecoderConfig,
+  seed: number,
+): TrainedAutoencoder {
+  const config = { ...sizes, quantConvs };
   return { config, parameters: initAutoencoder(config, createRandom(seed, "autoencoder")) };
 }
 
@@ -144,7 +176,7 @@ function decoderOf({ decoder }: TokenizerConfigFile): DecoderConfig {
 
 async function loadPerceptual(
   { perceptual, data }: TokenizerConfigFile,
-  encoder: VisionEncoder,
+  encoder: Encoder,
   stride: number,
 ): Promise<Perceptual | undefined> {
   if (perceptual === "none") return undefined;
