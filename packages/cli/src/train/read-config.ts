@@ -63,7 +63,8 @@ async function readFields(path: string, above: readonly string[] = []): Promise<
   if (base === undefined) return own;
   check(
     typeof base === "string",
-    () => `config ${path}: base: expected a file or a name, got ${typeName(base)}`,
+    () =>
+      `config ${path}: base: expected a file or a name, got ${typeName(base)}. write it as base: small`,
   );
   const beside = resolve(dirname(file), base);
   const found = existsSync(beside) ? beside : base;

@@ -53,7 +53,7 @@ export async function openTrainingImages(
 }
 
 /** That a covariance can be computed of. */
-export const leastHeldOut = 2;
+const leastHeldOut = 2;
 
 /** Tells the images of another run: a hash of their names and classes, those held out apart. */
 export function fingerprintImages({ train, heldOut }: TrainingImages): string {
