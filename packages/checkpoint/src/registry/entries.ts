@@ -27,32 +27,38 @@ export type WeightEntry = EntryFacts &
  * DINOv2, from its README: https://github.com/facebookresearch/dinov2. SHA-256 of the original files without and with
  * registers, as the conversion scripts of https://github.com/finegrain-ai/refiners expect them.
  */
-const dinov2: readonly WeightEntry[] = (
-  [
-    [
-      ...(["s", "small", 21] as const),
-      "b938bf1bc15cd2ec0feacfe3a1bb553fe8ea9ca46a7e1d8d00217f29aef60cd9",
-      "f433177089a681826f849f194ece3bb48f4d63fb38d32fc837e3dc7a4e5641fb",
-    ],
-    [
-      ...(["b", "base", 86] as const),
-      "0b8b82f85de91b424aded121c7e1dcc2b7bc6d0adeea651bf73a13307fad8c73",
-      "73182a088cf94833c94b1666d1c99e02fe87e2007bff57b564fb6206e25dba71",
-    ],
-    [
-      ...(["l", "large", 300] as const),
-      "d5383ea8f4877b2472eb973e0fd72d557c7da5d3611bd527ceeb1d7162cbf428",
-      "36e4deffbaef061a2576705b0c36f93621e2ae20bf6274694821b0b492551b51",
-    ],
-    [
-      ...(["g", "giant", 1100] as const),
-      "baf8467e50af277596bbbafa06887c177ee899ab46033649c383577d7e9309d3",
-      "746ecb8c6301c645c5c855be91687d274587d6e48fdaec4a729753160b34a283",
-    ],
-  ] as const
-).flatMap(([letter, size, millions, ...hashes]) =>
-  hashes.flatMap((sha256, i): WeightEntry[] => {
-    const registers = i === 1;
+const dinov2: readonly WeightEntry[] = [
+  {
+    letter: "s",
+    size: "small",
+    millions: 21,
+    plain: "b938bf1bc15cd2ec0feacfe3a1bb553fe8ea9ca46a7e1d8d00217f29aef60cd9",
+    registers: "f433177089a681826f849f194ece3bb48f4d63fb38d32fc837e3dc7a4e5641fb",
+  },
+  {
+    letter: "b",
+    size: "base",
+    millions: 86,
+    plain: "0b8b82f85de91b424aded121c7e1dcc2b7bc6d0adeea651bf73a13307fad8c73",
+    registers: "73182a088cf94833c94b1666d1c99e02fe87e2007bff57b564fb6206e25dba71",
+  },
+  {
+    letter: "l",
+    size: "large",
+    millions: 300,
+    plain: "d5383ea8f4877b2472eb973e0fd72d557c7da5d3611bd527ceeb1d7162cbf428",
+    registers: "36e4deffbaef061a2576705b0c36f93621e2ae20bf6274694821b0b492551b51",
+  },
+  {
+    letter: "g",
+    size: "giant",
+    millions: 1100,
+    plain: "baf8467e50af277596bbbafa06887c177ee899ab46033649c383577d7e9309d3",
+    registers: "746ecb8c6301c645c5c855be91687d274587d6e48fdaec4a729753160b34a283",
+  },
+].flatMap(({ letter, size, millions, ...hashes }) =>
+  (["plain", "registers"] as const).flatMap((kind): WeightEntry[] => {
+    const registers = kind === "registers";
     const facts = {
       what: `DINOv2 ViT-${letter === "g" ? "g" : letter.toUpperCase()}/14${registers ? " with registers" : ""}`,
       licence: "Apache-2.0",
@@ -67,7 +73,9 @@ const dinov2: readonly WeightEntry[] = (
         name: `${model}${registers ? "_reg" : ""}`,
         ...facts,
         what: `${facts.what}, original file`,
-        urls: [{ url: `https://dl.fbaipublicfiles.com/dinov2/${model}/${file}`, sha256 }],
+        urls: [
+          { url: `https://dl.fbaipublicfiles.com/dinov2/${model}/${file}`, sha256: hashes[kind] },
+        ],
       },
     ];
   }),

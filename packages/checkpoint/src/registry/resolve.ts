@@ -138,7 +138,11 @@ export function listWeights(): Promise<ListedWeights[]> {
       const { name, what, licence, millions, gated = false } = entry;
       const path = await resolveWeights(name);
       return {
-        ...{ name, what, licence, gated, ...describeSource(entry) },
+        name,
+        what,
+        licence,
+        gated,
+        ...describeSource(entry),
         ...(millions && { millions }),
         ...(path && { path }),
       };

@@ -15,7 +15,10 @@ export function weightsPullCommand(): Command {
     )
     .argument("<names...>", "names of the list, or OWNER/NAME[/PATH] of Hugging Face")
     .option("--offline", "only look whether they are there")
-    .option("--revision <name>", "branch, tag or commit of a Hugging Face repository (default: as listed, or main)")
+    .option(
+      "--revision <name>",
+      "branch, tag or commit of a Hugging Face repository (default: as listed, or main)",
+    )
     .option("--force", "fetch them even if they are there")
     .addHelpText(
       "after",
