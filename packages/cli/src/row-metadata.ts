@@ -1,4 +1,5 @@
 /** What stands in the metadata of a safetensors file beside latents or features, each as JSON. */
+import { isRecord } from "./is-record.ts";
 
 export interface RowMetadata {
   /** Names of the images. */
@@ -35,12 +36,12 @@ export function parseRowMetadata(metadata: Readonly<Record<string, string>>): Ro
   );
   return {
     ...(Array.isArray(keys) && keys.every(isText) && { keys }),
-    ...(isObject(classes) &&
+    ...(isRecord(classes) &&
       Object.values(classes).every(isText) && { classes: classes as ClassNames }),
     ...(Array.isArray(size) &&
       size.length === 2 &&
       size.every(isSide) && { imageSize: size as [number, number] }),
-    ...(isObject(tokenizer) &&
+    ...(isRecord(tokenizer) &&
       isText(tokenizer.model) &&
       isSide(tokenizer.stride) && { tokenizer: tokenizer as unknown as TokenizerMark }),
   };
@@ -56,7 +57,3 @@ function parse(text: string | undefined): unknown {
 
 const isText = (value: unknown): value is string => typeof value === "string";
 const isSide = (value: unknown): value is number => Number.isInteger(value) && Number(value) > 0;
-
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}

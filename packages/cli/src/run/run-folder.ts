@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { writeFileAtomic } from "@aligntok/checkpoint";
 import { AlignTokError, check, listSome } from "@aligntok/core";
 import { parse, stringify } from "yaml";
+import { isRecord } from "../is-record.ts";
 
 /** A small JSON file that appears whole, or is `undefined`. */
 async function readJson<T>(path: string): Promise<T | undefined> {
@@ -92,10 +93,6 @@ function findDifferences(a: unknown, b: unknown, path = ""): string[] {
   if (!isRecord(a) || !isRecord(b)) return [path];
   const keys = new Set([...Object.keys(a), ...Object.keys(b)]);
   return [...keys].flatMap((key) => findDifferences(a[key], b[key], path ? `${path}.${key}` : key));
-}
-
-function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 export interface Clock {

@@ -5,6 +5,7 @@ import { dirname, join, resolve } from "node:path";
 import { AlignTokError, check } from "@aligntok/core";
 import { parse } from "yaml";
 import type { z } from "zod";
+import { isRecord } from "../is-record.ts";
 import { packageFile } from "../version.ts";
 
 type Fields = Record<string, unknown>;
@@ -91,13 +92,9 @@ function merge(base: Fields, own: Fields): Fields {
   const merged = { ...base };
   for (const [key, value] of Object.entries(own)) {
     const under = base[key];
-    merged[key] = isFields(under) && isFields(value) ? merge(under, value) : value;
+    merged[key] = isRecord(under) && isRecord(value) ? merge(under, value) : value;
   }
   return merged;
-}
-
-function isFields(value: unknown): value is Fields {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 async function readText(path: string): Promise<string> {
@@ -136,7 +133,7 @@ function applySetting(root: Fields, setting: string): void {
     place[key] ??= {};
     const inner = place[key];
     check(
-      isFields(inner),
+      isRecord(inner),
       () =>
         `--set ${path}: expected ${key} to hold other keys, got ${typeName(inner)}. set ${key} as a whole`,
     );
