@@ -1,4 +1,5 @@
 /** The building blocks of a report besides charts: pictures, tables and lists of settings. */
+import { isRecord } from "../is-record.ts";
 import { formatFigure } from "../progress-printer.ts";
 import { escapeHtml, pngAddress } from "./html.ts";
 
@@ -97,7 +98,7 @@ export function renderSettings(settings: Readonly<Record<string, unknown>>): str
 }
 
 function flatten(value: unknown, prefix = ""): [string, string][] {
-  if (typeof value === "object" && value !== null && !Array.isArray(value)) {
+  if (isRecord(value)) {
     return Object.entries(value).flatMap(([key, inner]) =>
       flatten(inner, prefix ? `${prefix}.${key}` : key),
     );
